@@ -1,0 +1,1 @@
+"""Guardrails: may this decision be acted on? Pure."""

@@ -1,0 +1,41 @@
+"""Everything that dockwarden raises on purpose, under one root. Imports nothing."""
+
+
+class DockwardenError(Exception):
+    """Root of all: catch this to catch what is foreseen."""
+
+
+class BadFactError(DockwardenError):
+    """Something that was handed in as a fact is none."""
+
+
+class SettingsError(DockwardenError):
+    """The settings cannot be used; the message names every fault."""
+
+
+class RulesError(DockwardenError):
+    """A rules folder cannot be used; the message names every fault."""
+
+
+class JournalError(DockwardenError):
+    """The journal cannot be written or read."""
+
+
+class SourceError(DockwardenError):
+    """A source of facts cannot be read for now; it is tried again."""
+
+
+class EngineError(DockwardenError):
+    """The Docker engine refused, failed or did not answer.
+
+    `kind` is one of `engine.facts.outcomes.ErrorKind`; `status` the HTTP status where there was one.
+    """
+
+    def __init__(self, message: str, *, kind: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.status = status
+
+
+class BrokerError(DockwardenError):
+    """The broker refused or went away; what was to be sent stays in the outbox."""

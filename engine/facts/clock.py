@@ -1,0 +1,25 @@
+"""Event time as the core counts it: whole microseconds since 1970-01-01 UTC. Pure arithmetic, no clock is read here."""
+
+from datetime import UTC, datetime, timedelta
+
+Micros = int
+"""A moment, or a length of time, in microseconds."""
+
+SECOND: Micros = 1_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def to_micros(at: datetime) -> Micros:
+    """An aware datetime as microseconds since the epoch, exactly (no float in between)."""
+    return (at - _EPOCH) // _MICROSECOND
+
+
+def from_micros(at: Micros) -> datetime:
+    """The UTC datetime of so many microseconds since the epoch."""
+    return _EPOCH + timedelta(microseconds=at)
+
+
+def rfc3339(at: Micros) -> str:
+    """As it stands in every payload: `2026-11-20T16:51:52.525487Z` (RFC 3339, UTC, always six digits)."""
+    return from_micros(at).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,91 @@
+"""Facts about the host: its name, disks, processes, sockets, and the sources of facts themselves."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from engine.facts.base import EventFact, StateFact, UtcTime
+
+
+class Disk(StateFact):
+    """How full a file system is."""
+
+    KIND: ClassVar[str] = "disk"
+    KEY: ClassVar[tuple[str, ...] | None] = ("path",)
+
+    path: str = Field(description="Mount point.")
+    used_ratio: float = Field(
+        default=0.0, description="Used share of the space that ordinary users may use, 0 to 1 (as df shows it)."
+    )
+    inodes_ratio: float | None = Field(
+        default=None, description="Used share of the inodes; null where the file system has no fixed number."
+    )
+    free_bytes: int | None = Field(default=None, description="Bytes an ordinary user may still write.")
+    full_in_s: float | None = Field(
+        default=None, description="Seconds until full at the present trend; null when it does not fill."
+    )
+
+
+class ProcessFiles(StateFact):
+    """Open files of a process against its limit."""
+
+    KIND: ClassVar[str] = "process_files"
+    KEY: ClassVar[tuple[str, ...] | None] = ("pid",)
+
+    pid: int
+    process: str = Field(default="", description="Name of the process, /proc/PID/comm.")
+    container_id: str | None = None
+    container_name: str | None = None
+    open: int = Field(default=0, description="Open file descriptors.")
+    soft_limit: int = Field(default=0, description="RLIMIT_NOFILE, soft.")
+    hard_limit: int = Field(default=0, description="RLIMIT_NOFILE, hard.")
+    ratio: float = Field(default=0.0, description="open / soft_limit.")
+
+
+class Sockets(StateFact):
+    """Sockets and tracked connections of the host's network namespace."""
+
+    KIND: ClassVar[str] = "sockets"
+    KEY: ClassVar[tuple[str, ...] | None] = ()
+
+    time_wait: int = Field(default=0, description="TCP sockets in TIME_WAIT.")
+    in_use: int = Field(default=0, description="TCP sockets in use.")
+    conntrack: int | None = Field(default=None, description="Tracked connections; null where nf_conntrack is not loaded.")
+    conntrack_max: int | None = None
+    conntrack_ratio: float | None = None
+
+
+class Host(StateFact):
+    """Who this host is."""
+
+    KIND: ClassVar[str] = "host"
+    KEY: ClassVar[tuple[str, ...] | None] = ()
+
+    hostname: str
+    kernel: str = Field(default="", description="Kernel release, as uname -r.")
+    boot_id: str = Field(default="", description="/proc/sys/kernel/random/boot_id: another one after each boot.")
+
+
+class HostChange(EventFact):
+    """The host is not what it was when last seen, also across restarts of the sidecar."""
+
+    KIND: ClassVar[str] = "host_change"
+
+    field: str = Field(description="hostname, kernel or boot_id.")
+    old: str = ""
+    new: str = ""
+
+
+class Source(StateFact):
+    """How a source of facts is doing: losses are facts too."""
+
+    KIND: ClassVar[str] = "source"
+    KEY: ClassVar[tuple[str, ...] | None] = ("name",)
+
+    name: str = Field(description="docker, docker_log, kernel, kubelet, broker, rules, journal, …")
+    status: Literal["ok", "lost", "gap"] = Field(
+        default="ok", description="ok; lost: nothing can be read; gap: something was missed."
+    )
+    lost: int = Field(default=0, description="Entries lost or unreadable since the start.")
+    since: UtcTime | None = Field(default=None, description="Since when it has this status.")
+    error: str | None = Field(default=None, description="Why.")

@@ -1,0 +1,106 @@
+"""Which fact kinds there are: the built-in ones, and those that rules declare by asserting them."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict, ValidationError
+
+from engine.errors import BadFactError
+from engine.facts.base import Fact, Retraction, StateFact
+from engine.facts.docker import Container, ContainerEvent, Daemon, DaemonChange, MountLeak
+from engine.facts.host import Disk, Host, HostChange, ProcessFiles, Sockets, Source
+from engine.facts.logs import DaemonLog, KernelEvent, KubeletEvent
+from engine.facts.outcomes import ActionResult, Alert
+
+BUILT_IN: tuple[type[Fact], ...] = (
+    Container,
+    ContainerEvent,
+    Daemon,
+    DaemonChange,
+    KernelEvent,
+    DaemonLog,
+    KubeletEvent,
+    MountLeak,
+    Disk,
+    ProcessFiles,
+    Sockets,
+    Host,
+    HostChange,
+    Source,
+    ActionResult,
+    Alert,
+)
+
+
+class DeclaredFact(StateFact):
+    """A fact of a kind that a rule declares. One for each set of values: asserted again, it is the same fact, seen later."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    KIND: ClassVar[str] = "declared"
+
+    kind: str
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """Kind and every value, by name."""
+        values = self.__pydantic_extra__ or {}
+        return (self.kind, *(f"{name}={values[name]!r}" for name in sorted(values)))
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """The fields, without the envelope."""
+        return self.__pydantic_extra__ or {}
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """Flat, as the contract has it."""
+        body = super().to_json_dict()
+        body["fact"] = body.pop("kind")
+        return body
+
+
+class FactKinds:
+    """Fact kinds by name. Immutable; `with_declared` makes a larger one."""
+
+    def __init__(self, built_in: Iterable[type[Fact]] = BUILT_IN, declared: Iterable[str] = ()) -> None:
+        self._models: dict[str, type[Fact]] = {model.KIND: model for model in built_in}
+        self._declared = frozenset(declared)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._models
+        yield from sorted(self._declared)
+
+    def __contains__(self, kind: str) -> bool:
+        return kind in self._models or kind in self._declared
+
+    def model(self, kind: str) -> type[Fact] | None:
+        """The model of a built-in kind, None for any other."""
+        return self._models.get(kind)
+
+    def with_declared(self, kinds: Iterable[str]) -> "FactKinds":
+        """These and the kinds that rules declare."""
+        return FactKinds(self._models.values(), self._declared | frozenset(kinds))
+
+    def read(self, data: Mapping[str, Any]) -> Fact | Retraction:
+        """A fact, or a retraction, from its JSON object.
+
+        Raises:
+            BadFactError: it has no kind, the kind is unknown, or a field is missing, unknown or of the wrong type.
+        """
+        try:
+            if "retract" in data:
+                return Retraction.model_validate(data)
+            kind = data.get("fact")
+            if not isinstance(kind, str):
+                raise BadFactError('a fact needs its kind: "fact": "container", say')
+            body = {name: value for name, value in data.items() if name != "fact"}
+            model = self._models.get(kind)
+            if model is not None:
+                return model.model_validate(body)
+            if kind in self._declared:
+                return DeclaredFact.model_validate(body | {"kind": kind})
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"]) or "fact"
+            raise BadFactError(f"{data.get('fact') or 'retraction'}: {where}: {first['msg']}") from error
+        raise BadFactError(f"unknown fact kind {kind!r}; known: {', '.join(self)}")

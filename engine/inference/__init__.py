@@ -1,0 +1,1 @@
+"""Working memory, windows, joins, agenda: facts in, decisions out. Pure."""

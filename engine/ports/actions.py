@@ -1,0 +1,32 @@
+"""How things are done."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from engine.facts import Fact, Retraction
+from engine.facts.outcomes import ErrorKind
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one attempt. `facts` are what it learned or changed: mounts found, a container that is gone."""
+
+    ok: bool
+    error: str | None = None
+    error_kind: ErrorKind | None = None
+    detail: str | None = None
+    permanent: bool = False
+    """True: trying again would be in vain."""
+    facts: tuple[Fact | Retraction, ...] = field(default=())
+
+
+class Action(Protocol):
+    """Does one thing of the catalogue (`engine.actions`). Never raises for what the world may do to it: that is an outcome."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the catalogue."""
+
+    async def run(self, params: Mapping[str, Any]) -> Outcome:
+        """Try once. Bounded in time by itself; cancelling it leaves nothing half done that a second attempt could not mend."""

@@ -1,0 +1,1 @@
+"""What runs the core: queues, tasks, retries, outbox."""
