@@ -1,0 +1,346 @@
+"""A deliberately simple matcher: what the rules mean, written down as plainly as possible, to judge the real core by.
+
+It keeps every fact in a list and works out all matches of all rules from nothing at every moment at which something could
+change. It knows nothing of `engine.inference`; it shares only fact types and the rule model with it. Slow, on purpose.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from engine.facts import Fact, Retraction, StateFact
+from engine.facts.clock import SECOND, Micros, from_micros
+from engine.facts.outcomes import Alert
+from engine.facts.registry import DeclaredFact
+from engine.rules.model import (
+    AlertEffect,
+    AssertEffect,
+    CountPattern,
+    DoEffect,
+    Effect,
+    FactPattern,
+    MissingPattern,
+    RetractEffect,
+    Rule,
+    RuleSet,
+)
+from tests.property.meaning import Bound, field_of, group_of, kind_of, rendered, satisfies, used_fields, value_of
+from tests.property.said import Identity, Said
+
+Given = tuple[Literal["alert", "fact"], Identity]
+"""Something a firing gave that lives only while a match supports it."""
+
+
+@dataclass
+class Held:
+    """A fact in working memory, or one that was: `gone` is the moment it went. `entered` orders identities by first entry."""
+
+    fact: Fact
+    entered: int
+    gone: Micros | None = None
+
+    @property
+    def expires(self) -> Micros | None:
+        """The first moment at which it lives no more."""
+        life = self.fact.lifetime_s
+        return None if life is None else self.fact.at_micros + round(life * SECOND)
+
+    def seen(self, now: Micros) -> Micros:
+        """When it was last seen: an event by its own time, a state for as long as it lived."""
+        if not isinstance(self.fact, StateFact):
+            return self.fact.at_micros
+        return now if self.gone is None else self.gone
+
+
+@dataclass
+class Found:
+    """One way to match all patterns of a rule at this moment."""
+
+    rule: Rule
+    identity: Identity
+    bound: dict[str, Bound]
+    facts: tuple[tuple[str, ...], ...]
+    order: tuple[int, ...]
+    uses: tuple[object, ...]
+    """The values of all fields that the rule tests or uses: when one of them changes, it is another set of facts."""
+
+
+@dataclass
+class Match:
+    """A match while it lives. `due`: it has not fired yet for the facts as they are now."""
+
+    found: Found
+    since: Micros
+    due: bool = True
+    gave: set[Given] = field(default_factory=set)
+
+
+class Naive:
+    """Facts in, decisions out; the same two calls as the core has."""
+
+    def __init__(self, ruleset: RuleSet) -> None:
+        self._rules = ruleset.rules
+        self._memory: list[Held] = []  # everything ever held; `gone` is None for what lives
+        self._matches: dict[Identity, Match] = {}
+        self._raised: dict[Identity, tuple[Rule, Micros]] = {}  # firing alerts: their rule, and when it last fired
+        self._supported: dict[Identity, tuple[str, str]] = {}  # facts that live with their support: rule and key that gave them
+        self._entries = itertools.count()
+        self._began: Micros | None = None
+        self._said: list[Said] = []
+        self.now: Micros = 0
+
+    def step(self, item: Fact | Retraction) -> list[Said]:
+        """Everything due until then, then this fact."""
+        self._run_until(item.at_micros)
+        if isinstance(item, Retraction):
+            self._take_back(item)
+        else:
+            self._enter(item)
+        self._settle()
+        return self._told()
+
+    def advance(self, now: Micros) -> list[Said]:
+        """Everything due until then."""
+        self._run_until(now)
+        return self._told()
+
+    # --- time ---------------------------------------------------------------------------------------------------------------
+
+    def _run_until(self, moment: Micros) -> None:
+        if self._began is None:
+            self._began = self.now = moment
+            self._settle()
+        while (due := min((at for at in self._moments() if self.now < at <= moment), default=None)) is not None:
+            self.now = due
+            self._settle()
+        self.now = max(self.now, moment)
+
+    def _moments(self) -> Iterator[Micros]:
+        """Every moment at which something might change by itself; too many do no harm."""
+        for held in self._living():
+            if held.expires is not None:
+                yield held.expires
+        for rule in self._rules:
+            for pattern in (*rule.when, *rule.unless):
+                if isinstance(pattern, CountPattern):
+                    yield from (held.fact.at_micros + pattern.within for held in self._living())
+                elif isinstance(pattern, MissingPattern):
+                    yield from (held.seen(self.now) + pattern.duration for held in self._memory)
+                    yield (self._began or 0) + pattern.duration
+        for match in self._matches.values():
+            yield match.since + match.found.rule.hold
+        for rule, fired in self._raised.values():
+            if rule.resolve_after is not None:
+                yield fired + rule.resolve_after
+
+    # --- working memory -----------------------------------------------------------------------------------------------------
+
+    def _living(self) -> list[Held]:
+        return [held for held in self._memory if held.gone is None]
+
+    def _held(self, identity: Identity) -> Held | None:
+        return next((held for held in self._living() if held.fact.identity == identity), None)
+
+    def _enter(self, fact: Fact) -> None:
+        old = self._held(fact.identity)
+        if old is not None and (not isinstance(fact, StateFact) or fact.at_micros < old.fact.at_micros):
+            return
+        if old is not None:
+            old.gone = self.now
+        self._memory.append(Held(fact, next(self._entries) if old is None else old.entered))
+        self._expire()
+
+    def _expire(self) -> None:
+        for held in self._living():
+            if held.expires is not None and held.expires <= self.now:
+                held.gone = self.now
+
+    def _take_back(self, item: Retraction) -> None:
+        for held in self._living():
+            same = kind_of(held.fact) == item.retract and "|".join(held.fact.identity[1:]) == item.key
+            if same and isinstance(held.fact, StateFact) and held.fact.at_micros <= item.at_micros:
+                held.gone = self.now
+
+    # --- from facts to decisions --------------------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        """Let go what has lost its support, fire what is first on the agenda, and again, until nothing is left to do."""
+        self._expire()
+        while True:
+            self._rematch()
+            if self._let_go():
+                continue
+            agenda = [match for match in self._matches.values() if self._may_fire(match)]
+            if not agenda:
+                return
+            self._fire(min(agenda, key=lambda match: (-match.found.rule.priority, match.found.rule.order, match.found.order)))
+
+    def _may_fire(self, match: Match) -> bool:
+        rule = match.found.rule
+        return match.due and self.now >= match.since + rule.hold and not self._held_back(match.found)
+
+    def _held_back(self, found: Found) -> bool:
+        for pattern in found.rule.unless:
+            if isinstance(pattern, CountPattern):
+                if any(True for _ in self._groups(pattern, found.bound)):
+                    return True
+            elif any(satisfies(held.fact, pattern, found.bound) for held in self._living()):
+                return True
+        return False
+
+    def _rematch(self) -> None:
+        found = {one.identity: one for rule in self._rules for one in self._matches_of(rule)}
+        self._matches = {identity: match for identity, match in self._matches.items() if identity in found}
+        for identity, one in found.items():
+            match = self._matches.setdefault(identity, Match(one, self.now))
+            match.due = match.due or match.found.uses != one.uses
+            match.found = one
+
+    def _matches_of(self, rule: Rule) -> Iterator[Found]:
+        """Every combination of facts, then of groups, that passes every test."""
+        single = [pattern for pattern in rule.when if isinstance(pattern, FactPattern)]
+        counts = [pattern for pattern in rule.when if isinstance(pattern, CountPattern)]
+        missing = [pattern for pattern in rule.when if isinstance(pattern, MissingPattern)]
+        candidates = [[held for held in self._living() if kind_of(held.fact) == pattern.kind] for pattern in single]
+        for chosen in itertools.product(*candidates):
+            if len({held.fact.identity for held in chosen}) < len(chosen):
+                continue  # two patterns of a rule never bind the same fact
+            held_by = {pattern.name: held for pattern, held in zip(single, chosen, strict=True)}
+            bound: dict[str, Bound] = {name: held.fact for name, held in held_by.items()}
+            for groups in itertools.product(*(list(self._groups(pattern, bound)) for pattern in counts)):
+                window = {pattern.name: entries for pattern, entries in zip(counts, groups, strict=True)}
+                all_bound = bound | {pattern.name: group_of(pattern, _facts(window[pattern.name])) for pattern in counts}
+                if all(satisfies(held_by[pattern.name].fact, pattern, all_bound) for pattern in single) and all(
+                    self._is_missing(pattern, all_bound) for pattern in missing
+                ):
+                    yield _found(rule, held_by, window, all_bound)
+
+    def _groups(self, pattern: CountPattern, bound: Mapping[str, Bound]) -> Iterator[list[Held]]:
+        """The groups that are large enough now: their facts by event time."""
+        by_values: dict[Identity, list[Held]] = {}
+        for held in self._living():
+            inside = self.now - pattern.within < held.fact.at_micros <= self.now
+            if inside and satisfies(held.fact, pattern, bound):
+                by_values.setdefault(tuple(value_of(held.fact, path) for path in pattern.by), []).append(held)
+        for entries in by_values.values():
+            if len(entries) >= pattern.at_least:
+                yield sorted(entries, key=lambda held: (held.fact.at_micros, held.entered))
+
+    def _is_missing(self, pattern: MissingPattern, bound: Mapping[str, Bound]) -> bool:
+        seen = [held.seen(self.now) for held in self._memory if satisfies(held.fact, pattern, bound)]
+        return self.now - max([self._began or 0, *seen]) >= pattern.duration
+
+    # --- support ------------------------------------------------------------------------------------------------------------
+
+    def _let_go(self) -> bool:
+        """Resolve alerts and take back facts that no living match supports any more. True if there was one."""
+        supported = {given for match in self._matches.values() for given in match.gave}
+        for identity, (rule, fired) in list(self._raised.items()):
+            over = rule.resolve_after is not None and self.now >= fired + rule.resolve_after
+            if over or ("alert", identity) not in supported:
+                self._resolve(identity, rule)
+                return True
+        for identity, (rule_id, key) in list(self._supported.items()):
+            if ("fact", identity) not in supported:
+                del self._supported[identity]
+                if (held := self._held(identity)) is not None:
+                    held.gone = self.now
+                    self._say(Said(self.now, rule_id, key, "retract", fact=identity))
+                return True
+        return False
+
+    def _resolve(self, identity: Identity, rule: Rule) -> None:
+        del self._raised[identity]
+        for match in self._matches.values():
+            match.gave.discard(("alert", identity))
+        _, _, key = identity
+        self._enter(self._alert(rule, str(key), "resolved"))
+        self._say(Said(self.now, rule.id, str(key), "alert", "resolved"))
+
+    def _alert(self, rule: Rule, key: str, status: Literal["firing", "resolved"]) -> Alert:
+        return Alert(at=from_micros(self.now), rule=rule.id, key=key, severity=rule.severity, status=status)
+
+    # --- firing -------------------------------------------------------------------------------------------------------------
+
+    def _fire(self, match: Match) -> None:
+        match.due = False
+        found = match.found
+        match.gave = {given for effect in found.rule.then for given in self._do(effect, found)}
+
+    def _do(self, effect: Effect, found: Found) -> list[Given]:
+        rule, bound = found.rule, found.bound
+        key = rendered(rule.key, bound)
+        if isinstance(effect, AlertEffect):
+            alert = self._alert(rule, key, "firing")
+            self._enter(alert)
+            self._raised[alert.identity] = (rule, self.now)
+            text = rendered(effect.text, bound)
+            self._say(Said(self.now, rule.id, key, "alert", "firing", found.facts, text=text))
+            return [("alert", alert.identity)]
+        if isinstance(effect, DoEffect):
+            params = tuple((name, field_of(value, bound)) for name, value in effect.params)
+            self._say(Said(self.now, rule.id, key, "action", None, found.facts, effect.action, params))
+            return []
+        if isinstance(effect, AssertEffect):
+            return self._assert(effect, found, key)
+        self._retract(effect, found, key)
+        return []
+
+    def _assert(self, effect: AssertEffect, found: Found, key: str) -> list[Given]:
+        values = {name: field_of(value, found.bound) for name, value in effect.fields}
+        ttl = None if effect.ttl is None else effect.ttl / SECOND
+        body = {"kind": effect.kind, "at": from_micros(self.now), "ttl": ttl, **values}
+        fact = DeclaredFact.model_validate({name: value for name, value in body.items() if value is not None})
+        self._enter(fact)
+        self._say(Said(self.now, found.rule.id, key, "assert", None, found.facts, fact=fact.identity))
+        if not effect.while_supported:
+            return []
+        self._supported[fact.identity] = (found.rule.id, key)
+        return [("fact", fact.identity)]
+
+    def _retract(self, effect: RetractEffect, found: Found, key: str) -> None:
+        wanted = {name: field_of(value, found.bound) for name, value in effect.fields}
+        for held in self._living():
+            if effect.binding is not None:
+                goes = held.fact is found.bound[effect.binding]
+            else:
+                same = all(value_of(held.fact, (name,)) == value for name, value in wanted.items())
+                goes = kind_of(held.fact) == effect.kind and isinstance(held.fact, StateFact) and same
+            if goes:
+                held.gone = self.now
+                self._say(Said(self.now, found.rule.id, key, "retract", None, found.facts, fact=held.fact.identity))
+
+    # --- what is said -------------------------------------------------------------------------------------------------------
+
+    def _say(self, said: Said) -> None:
+        self._said.append(said)
+
+    def _told(self) -> list[Said]:
+        told, self._said = self._said, []
+        return told
+
+
+def _facts(entries: Iterable[Held]) -> list[Fact]:
+    return [held.fact for held in entries]
+
+
+def _found(rule: Rule, held_by: Mapping[str, Held], window: Mapping[str, list[Held]], bound: dict[str, Bound]) -> Found:
+    identity: list[object] = [rule.id]
+    facts: list[tuple[str, ...]] = []
+    order: list[int] = []
+    for pattern in rule.when:
+        if isinstance(pattern, FactPattern):
+            held = held_by[pattern.name]
+            identity.append(held.fact.identity)
+            facts.append((held.fact.fact_id,))
+            order.append(held.entered)
+        elif isinstance(pattern, CountPattern):
+            entries = window[pattern.name]
+            identity.append(tuple(value_of(entries[0].fact, path) for path in pattern.by))
+            facts.append(tuple(held.fact.fact_id for held in entries))
+            order.append(min(held.entered for held in entries))
+        else:
+            facts.append(())
+    uses = tuple(value_of(held_by[ref.binding].fact, ref.path) for ref in used_fields(rule) if ref.binding in held_by)
+    return Found(rule, tuple(identity), bound, tuple(facts), tuple(order), uses)

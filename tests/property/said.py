@@ -1,0 +1,28 @@
+"""What a matcher decided, in the form in which the naive one and the real one are compared."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from engine.facts.clock import Micros
+
+Identity = tuple[object, ...]
+"""Names a fact, or a match, among others."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """One decision, with what the comparison looks at.
+
+    `facts` holds one tuple of fact ids for each pattern: one id for a fact, all ids of the window for a count, none for missing.
+    """
+
+    at: Micros
+    rule: str
+    key: str
+    does: Literal["alert", "action", "assert", "retract"]
+    status: Literal["firing", "resolved"] | None = None
+    facts: tuple[tuple[str, ...], ...] = ()
+    action: str | None = None
+    params: tuple[tuple[str, object], ...] = ()
+    fact: Identity | None = None
+    text: str = ""
