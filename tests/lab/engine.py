@@ -7,7 +7,6 @@ starts sweeps up the rest).
 
 import asyncio
 import json
-import os
 import signal
 import subprocess
 import tempfile
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.lab import image, leftovers, processes
+from tests.lab.commands import PATH, attempt, launch
 from tests.lab.waiting import until
 
 BOX = "box:1"
@@ -30,8 +30,6 @@ STOP_S = 20.0
 COMMAND_S = 30.0
 GRACE_S = 0.3
 """After SIGTERM the daemon asks its containers to end; those that did not by then are killed rather than waited for (10 s)."""
-
-_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/bin:/bin"
 
 
 class DockerCommandError(Exception):
@@ -51,7 +49,7 @@ class ScratchEngine:
     """One engine. Use it as an async context manager, or `start` and `stop` it.
 
     Its methods may be called from any event loop: nothing in it is bound to the one it was started on. `start` and `restart`
-    belong on the main thread: the daemon is told to end when the thread that started it does (prctl(2), PR_SET_PDEATHSIG).
+    belong on the main thread: the daemon ends with the thread that started it.
 
     Args:
         storage_driver: None leaves the choice to the daemon (overlay2 wherever we ran).
@@ -95,7 +93,7 @@ class ScratchEngine:
     @property
     def environment(self) -> dict[str, str]:
         """What a docker command line needs to speak with this engine and no other, whoever runs it."""
-        return {"PATH": _PATH, "DOCKER_HOST": self.url, "DOCKER_CONFIG": str(self.folder / "cli"), "HOME": str(self.folder)}
+        return {"PATH": PATH, "DOCKER_HOST": self.url, "DOCKER_CONFIG": str(self.folder / "cli"), "HOME": str(self.folder)}
 
     @property
     def running(self) -> bool:
@@ -127,16 +125,13 @@ class ScratchEngine:
         # A stale pid file keeps dockerd from starting again, and a stale socket looks like a daemon that refuses.
         for stale in (self.folder / "docker.pid", self.socket):
             stale.unlink(missing_ok=True)
-        command = ["setpriv", "--pdeathsig", "TERM", "dockerd", "--config-file", str(self._settings), "-H", self.url]
-        command += ["--data-root", str(self.data_root), "--exec-root", str(self.exec_root), "-p", str(self.folder / "docker.pid")]
+        command = ["dockerd", "--config-file", str(self._settings), "-H", self.url, "-p", str(self.folder / "docker.pid")]
+        command += ["--data-root", str(self.data_root), "--exec-root", str(self.exec_root)]
         command += ["--bridge=none", "--iptables=false", "--ip6tables=false", *self.flags]
         if self.storage_driver:
             command += ["--storage-driver", self.storage_driver]
-        # Its own session, so that Ctrl-C in the terminal ends the tests and they end the daemon.
         with self.log_path.open("ab") as log:
-            self._daemon = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment, start_new_session=True
-            )
+            self._daemon = launch(*command, log=log, env=self.environment)
 
     async def start(self) -> None:
         """Start the daemon and wait until it answers.
@@ -239,23 +234,7 @@ class ScratchEngine:
             DockerCommandError: it failed, and `check` is true.
             TimeoutError: it did not end in time; it was killed.
         """
-        child = await asyncio.create_subprocess_exec(
-            "docker",
-            *arguments,
-            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=self.environment,
-        )
-        try:
-            async with asyncio.timeout(within_s):
-                out, err = await child.communicate(stdin)
-        except BaseException:
-            with suppress(ProcessLookupError):
-                child.kill()
-            await child.wait()
-            raise
-        done = Completed(child.returncode or 0, out.decode(errors="replace").strip(), err.decode(errors="replace").strip())
+        done = Completed(*await attempt("docker", *arguments, stdin=stdin, within_s=within_s, env=self.environment))
         if check and done.code != 0:
             msg = f"docker {' '.join(arguments)}: {done.err or done.out} (exit {done.code})"
             raise DockerCommandError(msg)
