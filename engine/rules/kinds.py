@@ -1,0 +1,146 @@
+"""The fields of every fact kind with their types: read off the fact models, or declared by rules. Knows no YAML.
+
+A kind that rules declare has the fields that `facts:` gives it and those that any rule asserts.
+"""
+
+import types
+import typing
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from engine.facts import BUILT_IN, Fact
+from engine.rules.model import FieldPath
+
+TypeName = Literal["string", "integer", "number", "boolean", "time", "map", "list", "any"]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldType:
+    """What a field holds. `map` is of texts to texts, `list` of texts; `any` is not known before a fact is there."""
+
+    name: TypeName
+    choices: tuple[str, ...] = ()
+    """The possible values, where they are few."""
+    doc: str = ""
+    required: bool = False
+
+    @property
+    def shown(self) -> str:
+        """For people."""
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
+        return {"map": "map of strings", "list": "list of strings", "any": "value"}.get(self.name, self.name)
+
+
+ANY = FieldType("any")
+STRING = FieldType("string")
+INTEGER = FieldType("integer")
+NUMBER = FieldType("number")
+BOOLEAN = FieldType("boolean")
+TIME = FieldType("time")
+TEXTS = FieldType("list")
+
+DECLARABLE: dict[str, FieldType] = {"string": STRING, "integer": INTEGER, "number": NUMBER, "boolean": BOOLEAN, "time": TIME}
+"""Types that `facts:` may name."""
+
+ENVELOPE: dict[str, FieldType] = {
+    "at": FieldType("time", doc="Event time, UTC."),
+    "host": FieldType("string", doc="Name of the host it is about."),
+    "source": FieldType("string", doc="What told it: docker, kernel, dockerd, probe, rule, …"),
+    "fact_id": FieldType("string", doc="Names this observation."),
+}
+"""Fields that every fact has."""
+
+COUNT_FIELDS: dict[str, FieldType] = {
+    "count": FieldType("integer", doc="How many lie within the window."),
+    "per_minute": FieldType("number", doc="How many a minute, over the window."),
+    "first_at": FieldType("time", doc="Time of the first within the window."),
+    "last_at": FieldType("time", doc="Time of the last."),
+    "within": FieldType("string", doc="The window as the rule gives it."),
+    "samples": FieldType("list", doc="Some of the facts that were counted, by what they are about."),
+}
+"""What a `count` pattern binds, beside the fields of its `by`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A fact kind. `state` is false for events; `single` says that there is at most one."""
+
+    name: str
+    fields: Mapping[str, FieldType]
+    state: bool = True
+    single: bool = False
+    built_in: bool = True
+    doc: str = ""
+
+    def type_of(self, path: FieldPath) -> FieldType | None:
+        """Type at a path, None when there is nothing."""
+        found = self.fields.get(path[0]) or ENVELOPE.get(path[0])
+        if found is None or len(path) == 1:
+            return found
+        return STRING if found.name == "map" else ANY if found.name == "any" else None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of its fields, the envelope's last."""
+        return (*self.fields, *ENVELOPE)
+
+
+@dataclass(slots=True)
+class Kinds:
+    """Fact kinds by name."""
+
+    by_name: dict[str, Kind] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Kind]:
+        return iter(self.by_name.values())
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.by_name
+
+    def get(self, name: str | None) -> Kind | None:
+        """The kind of that name, None when there is none."""
+        return self.by_name.get(name) if name is not None else None
+
+    def with_declared(self, declared: Iterable[Kind]) -> "Kinds":
+        """These and others; a built-in kind stays what it is."""
+        return Kinds({kind.name: kind for kind in declared} | self.by_name)
+
+
+def _field_type(annotation: Any) -> FieldType:
+    """The type behind an annotation of a fact model; None in a union only says that it may be unknown."""
+    origin = typing.get_origin(annotation)
+    arguments = typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _field_type(arguments[0])
+    if origin in (typing.Union, types.UnionType):
+        inner = [argument for argument in arguments if argument is not type(None)]
+        return _field_type(inner[0]) if len(inner) == 1 else ANY
+    if origin is Literal:
+        return FieldType("string", choices=tuple(str(choice) for choice in arguments))
+    if origin is dict:
+        return FieldType("map")
+    if origin in (list, tuple):
+        return FieldType("list")
+    plain: dict[Any, TypeName] = {bool: "boolean", int: "integer", float: "number", str: "string", datetime: "time"}
+    return FieldType(plain.get(annotation, "any"))
+
+
+def kind_of(model: type[Fact]) -> Kind:
+    """A fact model as rules see it: its fields by the names that JSON has."""
+    fields = {}
+    for name, info in model.model_fields.items():
+        if name in Fact.model_fields:
+            continue
+        # pydantic takes the metadata out of Annotated when it stands at the top; the bare type is what is left.
+        found = _field_type(info.annotation)
+        fields[info.alias or name] = FieldType(found.name, found.choices, info.description or "", info.is_required())
+    doc = (model.__doc__ or "").strip().splitlines()
+    return Kind(model.KIND, fields, state=model.KEY is not None, single=model.KEY == (), built_in=True, doc=doc[0] if doc else "")
+
+
+def built_in_kinds(models: Iterable[type[Fact]] = BUILT_IN) -> Kinds:
+    """The kinds that sources and dockwarden itself tell."""
+    return Kinds({model.KIND: kind_of(model) for model in models})
