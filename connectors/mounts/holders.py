@@ -1,0 +1,209 @@
+"""Finds mounts of containers in mount namespaces that are not theirs. Blocking reads of /proc; runs in a worker thread.
+
+What decides whose a mount is, is not how its path looks but the directory it is mounted on, by device and path within the
+device's file system: that is the same in every namespace, whatever prefix (`/rootfs`) or symbolic link led there, and it is
+what the kernel finds busy. Paths and options count too, but only for ids that this engine's data root has: a Docker inside a
+container has mounts that look just like ours.
+
+Not looked at: namespaces of single threads (/proc/PID/task), and those that only an open file keeps alive.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from connectors.mounts.layers import Layers, Mark, mark_of_file_system, mark_of_path
+from connectors.mounts.mountinfo import Mount, holding, parse, place, shown
+from connectors.processes import proc as processes
+from connectors.processes.cgroups import container_of_pid
+from engine.errors import SourceError
+
+_MOUNTINFO_LIMIT = 32 * 1024 * 1024
+"""Bytes read of one namespace's mountinfo: some 100,000 mounts, which is also the kernel's default bound (fs.mount-max)."""
+
+_LOCK_WAIT_S = 30.0
+
+_STARTING = "runc:["
+"""A container being set up still has all of the host's mounts, for some milliseconds, until it changes its root."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """One mount namespace, by one of its processes."""
+
+    pid: int
+    started: int
+    namespace: int
+    container: str | None
+
+    @property
+    def id(self) -> str:
+        """Container id, or `pid:N` for a process in no container."""
+        return self.container or f"pid:{self.pid}"
+
+
+@dataclass(frozen=True, slots=True)
+class HeldMount:
+    """A mount of `owner`, in the namespace of `holder`."""
+
+    holder: Holder
+    owner: str
+    mount: Mount
+    shared: bool
+    """It, or the mount it hangs on, has peers: taking it away here would take it away there (mount_namespaces(7))."""
+
+    @property
+    def path(self) -> str:
+        """Mount point as the holder sees it."""
+        return shown(self.mount.point)
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What a look through all namespaces found."""
+
+    held: tuple[HeldMount, ...]
+    namespaces: int
+    """How many were looked at."""
+    unreadable: int
+    """Processes whose namespace may not be looked at (no CAP_SYS_PTRACE), or whose mountinfo was cut at the bound."""
+
+
+class MountScanner:
+    """Looks through the mount namespaces of all processes, each namespace once."""
+
+    def __init__(
+        self,
+        data_root: Callable[[], Path | None],
+        *,
+        engine_pid: Callable[[], int | None] = lambda: None,
+        proc: Path = processes.PROC,
+    ) -> None:
+        """A scanner for one engine.
+
+        Args:
+            data_root: the engine's data root, as the engine names it; None while it is not known.
+            engine_pid: process id of dockerd, whose namespace is never a holder; None while it is not known.
+            proc: where procfs of the host's process ids is.
+        """
+        self._data_root = data_root
+        self._engine_pid = engine_pid
+        self._proc = proc
+        self._layers: Layers | None = None
+        self._lock = threading.Lock()
+
+    def scan(self, container: str | None = None) -> Scan:
+        """All mounts held that belong to `container`, or to any container.
+
+        Raises:
+            SourceError: the data root is not known yet, or another scan does not come to an end.
+        """
+        root = self._data_root()
+        if root is None:
+            raise SourceError("the engine's data root is not known yet")
+        if not self._lock.acquire(timeout=_LOCK_WAIT_S):
+            raise SourceError("another look through the mounts has not come to an end")
+        try:
+            return self._scan(root, container)
+        finally:
+            self._lock.release()
+
+    def hosts_own(self) -> frozenset[int]:
+        """Namespaces that are no holders: the engine's and the host's; also our own where the host's cannot be told."""
+        first = processes.namespace(1, "mnt", self._proc)
+        own = processes.namespace(os.getpid(), "mnt", self._proc)
+        pid = self._engine_pid()
+        engines = None if pid is None else processes.namespace(pid, "mnt", self._proc)
+        # A sidecar that runs in a container with the data root mounted may be the very one that holds.
+        found = {first, engines} if first is not None else {own, engines}
+        return frozenset(number for number in found if number is not None)
+
+    def mounts_of(self, holder: Holder) -> dict[int, Mount]:
+        """All mounts of a holder's namespace; empty when its process is gone or is another one by now."""
+        raw = processes.read(self._proc / str(holder.pid) / "mountinfo", _MOUNTINFO_LIMIT)
+        who = processes.stat(holder.pid, self._proc)
+        return {} if raw is None or who is None or who.started != holder.started else parse(raw)
+
+    def holders(self) -> Iterator[Holder | None]:
+        """One process for each mount namespace that is not the host's; None for each process that may not be looked at."""
+        seen = set(self.hosts_own())
+        for pid in processes.pids(self._proc):
+            namespace = processes.namespace(pid, "mnt", self._proc)
+            if namespace is None:
+                who = processes.stat(pid, self._proc)
+                if who is not None and who.alive and pid != 1:
+                    yield None
+                continue
+            if namespace in seen:
+                continue
+            who = processes.stat(pid, self._proc)
+            if who is None or not who.alive or who.comm.startswith(_STARTING):
+                continue
+            seen.add(namespace)
+            yield Holder(pid, who.started, namespace, container_of_pid(pid, self._proc))
+
+    def _scan(self, root: Path, container: str | None) -> Scan:
+        layers = self._layers_of(root)
+        layers.refresh()
+        home = self._home(root)
+        found: list[HeldMount] = []
+        namespaces = unreadable = 0
+        for holder in self.holders():
+            if holder is None:
+                unreadable += 1
+                continue
+            namespaces += 1
+            raw = processes.read(self._proc / str(holder.pid) / "mountinfo", _MOUNTINFO_LIMIT) or b""
+            unreadable += len(raw) >= _MOUNTINFO_LIMIT
+            found.extend(held for held in _held(holder, parse(raw), layers, home) if container in (None, held.owner))
+        return Scan(tuple(found), namespaces, unreadable)
+
+    def _layers_of(self, root: Path) -> Layers:
+        seen_at = root
+        pid = self._engine_pid()
+        if not root.exists() and pid is not None:
+            # In a container of our own without the data root: through the engine's eyes (proc_pid_root(5)).
+            seen_at = self._proc / str(pid) / "root" / root.relative_to("/")
+        if self._layers is None or self._layers.root != seen_at:
+            self._layers = Layers(seen_at)
+        return self._layers
+
+    def _home(self, root: Path) -> tuple[bytes, bytes] | None:
+        """Where the data root lies, by the engine's mounts, else the host's, else our own."""
+        for pid in (self._engine_pid(), 1, os.getpid()):
+            raw = None if pid is None else processes.read(self._proc / str(pid) / "mountinfo", _MOUNTINFO_LIMIT)
+            if raw:
+                return holding(os.fsencode(root), parse(raw))
+        return None
+
+
+def _held(holder: Holder, mounts: dict[int, Mount], layers: Layers, home: tuple[bytes, bytes] | None) -> Iterator[HeldMount]:
+    for mount in mounts.values():
+        owner = _owner(mount, mounts, layers, home)
+        if owner is None or owner == holder.container:
+            continue
+        parent = mounts.get(mount.parent)
+        shared = mount.shared is not None or (parent is not None and parent.shared is not None)
+        yield HeldMount(holder, owner, mount, shared)
+
+
+def _owner(mount: Mount, mounts: dict[int, Mount], layers: Layers, home: tuple[bytes, bytes] | None) -> str | None:
+    """The container a mount belongs to; None when it is none of this engine's, or the root of the namespace itself."""
+    if mount.point == b"/":
+        return None
+    marks: list[tuple[Mark | None, bool]] = [(mark_of_file_system(mount.source, mount.options), False)]
+    places = (place(mount, mounts), (mount.device, mount.root))
+    marks.extend((mark_of_path(where[1]), _within(where, home)) for where in places if where is not None)
+    marks.append((mark_of_path(mount.point), False))
+    for mark, at_home in marks:
+        if mark is not None and (mark.layer or at_home or layers.knows(mark.id)):
+            owner = layers.owner_of(mark)
+            if owner is not None:
+                return owner
+    return None
+
+
+def _within(where: tuple[bytes, bytes], home: tuple[bytes, bytes] | None) -> bool:
+    return home is not None and where[0] == home[0] and where[1].startswith(home[1].rstrip(b"/") + b"/")
