@@ -32,7 +32,7 @@ Bound = Fact | Group
 
 def kind_of(fact: Fact) -> str:
     """The name that rules use for its kind."""
-    return fact.kind if isinstance(fact, DeclaredFact) else fact.KIND
+    return fact.identity[0]
 
 
 def value_of(bound: Bound, path: FieldPath) -> object:

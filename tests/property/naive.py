@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from engine.facts import Fact, Retraction, StateFact
+from engine.facts import Fact, FactKinds, Retraction, StateFact
 from engine.facts.clock import SECOND, Micros, from_micros
 from engine.facts.outcomes import Alert
 from engine.facts.registry import DeclaredFact
@@ -81,6 +81,7 @@ class Naive:
 
     def __init__(self, ruleset: RuleSet) -> None:
         self._rules = ruleset.rules
+        self._kinds = FactKinds(declared={e.kind for rule in ruleset.rules for e in rule.then if isinstance(e, AssertEffect)})
         self._memory: list[Held] = []  # everything ever held; `gone` is None for what lives
         self._matches: dict[Identity, Match] = {}
         self._raised: dict[Identity, tuple[Rule, Micros]] = {}  # firing alerts: their rule, and when it last fired
@@ -290,8 +291,9 @@ class Naive:
     def _assert(self, effect: AssertEffect, found: Found, key: str) -> list[Given]:
         values = {name: field_of(value, found.bound) for name, value in effect.fields}
         ttl = None if effect.ttl is None else effect.ttl / SECOND
-        body = {"kind": effect.kind, "at": from_micros(self.now), "ttl": ttl, **values}
-        fact = DeclaredFact.model_validate({name: value for name, value in body.items() if value is not None})
+        body = {"fact": effect.kind, "at": from_micros(self.now), "ttl": ttl, **values}
+        fact = self._kinds.read({name: value for name, value in body.items() if value is not None})
+        assert isinstance(fact, DeclaredFact)
         self._enter(fact)
         self._say(Said(self.now, found.rule.id, key, "assert", None, found.facts, fact=fact.identity))
         if not effect.while_supported:

@@ -33,7 +33,7 @@ from engine.rules.model import (
     Template,
     Test,
 )
-from tests.property.build import container, event, gone
+from tests.property.build import container, event, gone, rule, ruleset
 
 Item = Fact | Retraction
 
@@ -133,7 +133,7 @@ def rules(draw: DrawFn, layer: int, declared: dict[str, bool]) -> Rule:
         else:
             when.append(FactPattern(name, kind, _tests(draw, kind, bound)))
             bound[name] = (kind, _always(kind))
-    rule = Rule(
+    made = Rule(
         id=f"r{layer}",
         title="",
         severity="warning",
@@ -145,7 +145,7 @@ def rules(draw: DrawFn, layer: int, declared: dict[str, bool]) -> Rule:
         priority=draw(st.sampled_from((0, 0, 0, 1, -1))),
         version=f"r{layer}",
     )
-    return replace(rule, resolve_after=draw(st.sampled_from((None, None, None, 2 * SECOND, 5 * SECOND))))
+    return replace(made, resolve_after=draw(st.sampled_from((None, None, None, 2 * SECOND, 5 * SECOND))))
 
 
 def _unless(draw: DrawFn, declared: list[str], bound: Bindings) -> tuple[FactPattern | CountPattern, ...]:
@@ -209,8 +209,36 @@ def rulesets(draw: DrawFn, most: int = 4) -> RuleSet:
     declared = {f"d{layer}": draw(st.booleans()) for layer in range(number - 1)}
     made = [draw(rules(layer, declared)) for layer in range(number)]
     places = draw(st.permutations(range(number)))
-    placed = [replace(rule, order=(place // 2, place % 2)) for rule, place in zip(made, places, strict=True)]
-    return RuleSet(tuple(sorted(placed, key=lambda rule: rule.order)), frozenset(declared), version="v")
+    placed = [replace(one, order=(place // 2, place % 2)) for one, place in zip(made, places, strict=True)]
+    return RuleSet(tuple(sorted(placed, key=lambda one: one.order)), frozenset(declared), version="v")
+
+
+@st.composite
+def joining_rulesets(draw: DrawFn) -> RuleSet:
+    """One to three rules of nothing but joins and `unless`, whose alerts name every field of every fact."""
+    made = []
+    for layer in range(draw(st.integers(1, 3))):
+        bound: Bindings = {}
+        when = []
+        for place in range(draw(st.integers(1, 3))):
+            kind = draw(st.sampled_from(("container", "container_event")))
+            when.append(FactPattern(f"p{place}", kind, _tests(draw, kind, bound)))
+            bound[f"p{place}"] = (kind, _always(kind))
+        unless = []
+        for place in range(draw(st.sampled_from((0, 0, 1, 2)))):
+            kind = draw(st.sampled_from(("container", "container_event")))
+            unless.append(FactPattern(f"u{place}", kind, _tests(draw, kind, bound)))
+        paths = [Ref(name, path) for name, (kind, _) in bound.items() for path in (*_text_fields(kind), ("exit_code",))]
+        text = Template(tuple(Placeholder(ref) for ref in paths))
+        made.append(rule(f"r{layer}", *when, unless=tuple(unless), then=(AlertEffect(text),)))
+    return ruleset(*made)
+
+
+@st.composite
+def plain_timelines(draw: DrawFn) -> list[Item]:
+    """A timeline in order of time, without events that are told twice."""
+    items = {item.fact_id or str(place): item for place, item in enumerate(draw(timelines()))}
+    return sorted(items.values(), key=lambda item: item.at_micros)
 
 
 @st.composite
