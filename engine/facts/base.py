@@ -74,6 +74,11 @@ class Fact(BaseModel):
             return EVENT_TTL_S
         return self.ttl
 
+    @property
+    def fact_kind(self) -> str:
+        """Name of its kind, as rules use it."""
+        return self.KIND
+
     def with_id(self, fact_id: str) -> Self:
         """The same fact under another id."""
         return self.model_copy(update={"fact_id": fact_id})
@@ -81,7 +86,7 @@ class Fact(BaseModel):
     def to_json_dict(self) -> dict[str, Any]:
         """Flat, as the contract has it; what is null or empty in the envelope is left out."""
         body = self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=False)
-        head: dict[str, Any] = {"fact": self.KIND}
+        head: dict[str, Any] = {"fact": self.fact_kind}
         for name in ("fact_id", "at", "host", "source", "ttl"):
             value = body.pop(name, None)
             if value not in (None, ""):

@@ -23,3 +23,17 @@ def from_micros(at: Micros) -> datetime:
 def rfc3339(at: Micros) -> str:
     """As it stands in every payload: `2026-11-20T16:51:52.525487Z` (RFC 3339, UTC, always six digits)."""
     return from_micros(at).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+_UNITS = ((86_400 * SECOND, "d"), (3_600 * SECOND, "h"), (60 * SECOND, "m"), (SECOND, "s"), (1_000, "ms"))
+
+
+def format_duration(length: Micros) -> str:
+    """A length of time as rules write it: `10m`, `1h30m`, `250ms`; whole milliseconds, `0s` for less."""
+    parts: list[str] = []
+    rest = max(length, 0)
+    for size, unit in _UNITS:
+        whole, rest = divmod(rest, size)
+        if whole:
+            parts.append(f"{whole}{unit}")
+    return "".join(parts) or "0s"

@@ -39,24 +39,24 @@ class DeclaredFact(StateFact):
 
     KIND: ClassVar[str] = "declared"
 
-    kind: str
+    fact: str
+    """Its kind: the one name that no field of a fact can take."""
 
     @property
     def identity(self) -> tuple[str, ...]:
         """Kind and every value, by name."""
         values = self.__pydantic_extra__ or {}
-        return (self.kind, *(f"{name}={values[name]!r}" for name in sorted(values)))
+        return (self.fact, *(f"{name}={values[name]!r}" for name in sorted(values)))
 
     @property
     def values(self) -> Mapping[str, Any]:
         """The fields, without the envelope."""
         return self.__pydantic_extra__ or {}
 
-    def to_json_dict(self) -> dict[str, Any]:
-        """Flat, as the contract has it."""
-        body = super().to_json_dict()
-        body["fact"] = body.pop("kind")
-        return body
+    @property
+    def fact_kind(self) -> str:
+        """Name of the declared kind."""
+        return self.fact
 
 
 class FactKinds:
@@ -98,7 +98,7 @@ class FactKinds:
             if model is not None:
                 return model.model_validate(body)
             if kind in self._declared:
-                return DeclaredFact.model_validate(body | {"kind": kind})
+                return DeclaredFact.model_validate(body | {"fact": kind})
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(str(part) for part in first["loc"]) or "fact"

@@ -1,0 +1,59 @@
+"""The present moment of the core: its clock, what becomes due later, and the numbering of what enters.
+
+The clock is the latest event time seen; nobody reads a real one here.
+"""
+
+import heapq
+from collections.abc import Callable
+from typing import Any
+
+from engine.facts.clock import Micros
+from engine.inference.ledger import Ledger
+
+_Timer = tuple[Micros, int, Callable[[Any], None], Any]
+
+
+class Moment:
+    """Shared by everything that needs to know the time or to be called later."""
+
+    __slots__ = ("_heap", "_timers_made", "ledger", "now", "seq", "started")
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.now: Micros = 0
+        self.started: Micros | None = None
+        """The first moment of this core's clock, also across restarts: nothing was looked for before it."""
+        self.seq = 0
+        self._heap: list[_Timer] = []
+        self._timers_made = 0
+
+    def next_seq(self) -> int:
+        """Number of the next thing that enters working memory."""
+        self.seq += 1
+        return self.seq
+
+    def move_to(self, at: Micros) -> None:
+        """Set the clock; it never goes back."""
+        if self.started is None:
+            self.started = at
+        self.now = max(self.now, at)
+
+    def call_at(self, due: Micros, function: Callable[[Any], None], argument: Any) -> None:
+        """Call `function(argument)` when the clock reaches `due`.
+
+        There is no cancelling: who is called looks whether it still matters.
+        """
+        self._timers_made += 1
+        heapq.heappush(self._heap, (due, self._timers_made, function, argument))
+
+    @property
+    def next_due(self) -> Micros | None:
+        """When the next timer is due, None for never."""
+        return self._heap[0][0] if self._heap else None
+
+    def run_due(self) -> None:
+        """Call everything that is due at this moment, in the order in which it was asked for."""
+        heap = self._heap
+        while heap and heap[0][0] <= self.now:
+            _, _, function, argument = heapq.heappop(heap)
+            function(argument)
