@@ -4,12 +4,10 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any, cast
 
-from engine.facts.clock import to_micros
 from engine.facts.outcomes import Severity
-from engine.rules.draft import DraftEffect, DraftPattern, DraftRule, DraftTest
+from engine.rules.draft import DraftEffect, DraftPattern, DraftRule
 from engine.rules.kinds import Kinds
 from engine.rules.model import (
     AlertEffect,
@@ -20,11 +18,9 @@ from engine.rules.model import (
     FactPattern,
     MissingPattern,
     Pattern,
-    Ref,
     RetractEffect,
     Rule,
     RuleSet,
-    Scalar,
     Template,
     Test,
 )
@@ -38,34 +34,20 @@ _NOT_BEHAVIOUR = frozenset({"title", "runbook", "advice", "incident", "version",
 
 def build(rules: Iterable[DraftRule], kinds: Kinds) -> RuleSet:
     """The rule set. The drafts must be free of errors: nothing is judged here."""
-    built = tuple(_rule(draft, kinds) for draft in rules)
+    built = tuple(_rule(draft) for draft in rules)
     declared = frozenset(kind.name for kind in kinds if not kind.built_in)
     shown = [[rule.version, rule.title, rule.runbook, rule.advice, rule.incident] for rule in built]
     return RuleSet(built, declared, _digest([shown, sorted(declared)]))
 
 
-def parse_time(text: str) -> datetime:
-    """A moment as rules write it: RFC 3339 with its zone.
-
-    Raises:
-        ValueError: it is none, or has no zone.
-    """
-    at = datetime.fromisoformat(text)
-    if at.tzinfo is None:
-        raise ValueError("a time needs its zone (for example a final Z)")
-    return at
-
-
-def _rule(draft: DraftRule, kinds: Kinds) -> Rule:
+def _rule(draft: DraftRule) -> Rule:
     rule = Rule(
         id=draft.id,
         title=draft.title,
         severity=cast("Severity", draft.severity or "info"),
-        when=tuple(_pattern(pattern, kinds) for pattern in draft.when),
+        when=tuple(_pattern(pattern) for pattern in draft.when),
         then=tuple(_effect(effect) for effect in draft.then),
-        unless=tuple(
-            pattern for item in draft.unless for pattern in [_pattern(item, kinds)] if not isinstance(pattern, MissingPattern)
-        ),
+        unless=tuple(pattern for item in draft.unless for pattern in [_pattern(item)] if not isinstance(pattern, MissingPattern)),
         hold=draft.hold,
         key=draft.key.template if draft.key is not None else Template(()),
         priority=draft.priority,
@@ -101,28 +83,15 @@ def _digest(body: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:_HASH_DIGITS]
 
 
-def _pattern(draft: DraftPattern, kinds: Kinds) -> Pattern:
+def _pattern(draft: DraftPattern) -> Pattern:
     kind = draft.kind or ""
-    tests = tuple(_test(test, kind, kinds) for test in draft.tests)
+    tests = tuple(Test(test.path, test.op, test.values) for test in draft.tests)
     if draft.form == "count":
         by = tuple(path for path, _ in draft.by)
         return CountPattern(draft.name, kind, tests, by, draft.within, draft.at_least)
     if draft.form == "missing":
         return MissingPattern(draft.name, kind, tests, draft.duration)
     return FactPattern(draft.name, kind, tests)
-
-
-def _test(draft: DraftTest, kind: str, kinds: Kinds) -> Test:
-    found = kinds.get(kind)
-    of = found.type_of(draft.path) if found is not None else None
-    if of is not None and of.name == "time" and draft.op != "exists":
-        return Test(draft.path, draft.op, tuple(_moment(value) for value in draft.values))
-    return Test(draft.path, draft.op, draft.values)
-
-
-def _moment(value: Scalar | Ref) -> Scalar | Ref:
-    """A literal time as the core counts it."""
-    return to_micros(parse_time(value)) if isinstance(value, str) else value
 
 
 def _effect(draft: DraftEffect) -> Effect:

@@ -23,9 +23,7 @@ CATALOGUE: dict[str, Check] = {}
 """By id, in the order of the ids."""
 
 
-def _check(  # noqa: PLR0917 -- a table: the columns are known by their place
-    ident: str, name: str, what: str, why: str, mend: str, severity: Literal["error", "warning"] = "error"
-) -> Check:
+def _check(ident: str, name: str, what: str, why: str, mend: str, severity: Literal["error", "warning"] = "error") -> Check:
     check = Check(ident, name, what, why, mend, severity)
     CATALOGUE[ident] = check
     return check

@@ -13,11 +13,10 @@ MAX_ATTEMPTS = 1_000
 """Attempts of one action: at the longest pause that is still three weeks."""
 MAX_FACTOR = 100.0
 """Growth of the pause between attempts."""
-MAX_PRIORITY = 1_000_000
 
 _FORMS = ("alert", "do", "assert", "retract")
-RESERVED = ("fact_id", "at", "host", "source", "kind")
-"""Names that a fact's envelope has, or that its store needs; no rule may set them."""
+RESERVED = ("fact_id", "at", "host", "source")
+"""Names that every fact's envelope has; no rule may set them. (`fact` and `ttl` are keys of the effect.)"""
 
 
 def read_then(node: Node, report: Report) -> tuple[DraftEffect, ...]:

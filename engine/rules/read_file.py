@@ -8,7 +8,7 @@ from engine.rules import catalogue, shape
 from engine.rules.draft import DraftEffect, DraftFile, DraftKind, DraftPattern, DraftRule, DraftText
 from engine.rules.findings import Report, Span
 from engine.rules.kinds import DECLARABLE, FieldType
-from engine.rules.read_effects import MAX_PRIORITY, RESERVED, read_then
+from engine.rules.read_effects import RESERVED, read_then
 from engine.rules.read_patterns import read_unless, read_when
 from engine.rules.text import BINDING
 from engine.rules.yamltree import MapNode, Node
@@ -20,8 +20,14 @@ RULE_KEYS = (
 )  # fmt: skip
 SEVERITIES: tuple[str, ...] = get_args(Severity)
 
+MAX_PRIORITY = 1_000_000
+"""Largest priority, either way; more would only be a contest."""
+
 MAX_ID = 100
 """Characters of a rule's id: it stands in topics, in dedup keys of at most 255, and in file names."""
+_ENVELOPE = (*RESERVED, "fact", "ttl")
+"""What no field of a declared kind may be called."""
+
 KEBAB = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
@@ -160,10 +166,10 @@ def _read_declared(body: MapNode, report: Report) -> tuple[tuple[str, FieldType,
     mapping = shape.as_map(node, "`fields`", report) if node is not None else None
     fields = []
     for key, value in mapping.entries if mapping is not None else ():
-        if key.text in RESERVED or not BINDING.fullmatch(key.text):
+        if key.text in _ENVELOPE or not BINDING.fullmatch(key.text):
             report.add(
                 catalogue.BAD_NAME, key.span, f"`{key.text}` is no name for a field",
-                expected="letters, digits and underscores, none of " + ", ".join(RESERVED),
+                expected="letters, digits and underscores, none of " + ", ".join(_ENVELOPE),
             )  # fmt: skip
             continue
         name = shape.as_choice(value, f"the type of `{key.text}`", DECLARABLE, report)

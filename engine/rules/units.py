@@ -61,13 +61,3 @@ def parse_rate(text: str) -> Rate:
     if amount > MAX_RATE:
         raise ValueError(f"more than {MAX_RATE}")
     return Rate(amount, micros)
-
-
-def show_duration(micros: Micros) -> str:
-    """As a person would write it: `10m`, `1h30m`, `1s500ms`; what is below a millisecond is dropped."""
-    parts = []
-    for unit in ("d", "h", "m", "s", "ms"):
-        number, micros = divmod(micros, _UNITS[unit])
-        if number:
-            parts.append(f"{number}{unit}")
-    return "".join(parts) or "0s"
