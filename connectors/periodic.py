@@ -37,6 +37,7 @@ class PeriodicSource(ABC):
         self._interval_s = interval_s
         self._now = now
         self._error: str | None = None
+        self._partly: str | None = None
         self._lost = 0
 
     @property
@@ -55,29 +56,29 @@ class PeriodicSource(ABC):
     async def run(self, sink: Sink, cursor: str | None) -> None:  # noqa: ARG002 - the port's; a look starts from what is, not from a cursor
         """Look until cancelled."""
         while True:
-            await sink.put(await self._told())
+            await sink.put(await self._look_and_report())
             await asyncio.sleep(self._interval_s)
 
-    async def _told(self) -> Facts:
+    def _in_part(self, error: str) -> None:
+        """For `look`: what it returns is right, but something could not be looked at, for this reason."""
+        self._partly = error
+
+    async def _look_and_report(self) -> Facts:
+        self._partly = None
+        facts: Facts = []
         try:
             async with asyncio.timeout(_LOOK_LIMIT_S):
                 facts = await self.look()
         except TimeoutError:
-            return self._troubled("took too long")
+            self._partly = "a look took too long"
         except (SourceError, OSError) as error:
-            return self._troubled(str(error))
-        if self._error is None:
+            self._partly = str(error)
+        before, self._error = self._error, self._partly
+        if self._error is not None:
+            self._lost += 1
+        if self._error == before:  # the same failure again is counted, not told again
             return facts
-        self._error = None
-        return [self._source("ok"), *facts]
-
-    def _troubled(self, error: str) -> Facts:
-        """The first of several failures of one kind is told; each is counted."""
-        self._lost += 1
-        if error == self._error:
-            return []
-        self._error = error
-        return [self._source("lost")]
+        return [self._source("ok" if self._error is None else "lost"), *facts]
 
     def _source(self, status: str) -> Source:
         at = self._now()

@@ -22,12 +22,12 @@ class Worker:
     def __init__(self, name: str) -> None:
         """A worker whose threads carry this name."""
         self._name = name
-        self._thread: threading.Thread | None = None
+        self._under_way = False
 
     @property
     def stuck(self) -> bool:
         """True while a call has not come back."""
-        return self._thread is not None and self._thread.is_alive()
+        return self._under_way
 
     async def run(self, call: Callable[[], T], *, timeout_s: float) -> T:
         """What `call` returns, or its exception.
@@ -50,6 +50,8 @@ class Worker:
                 tell(partial(answer.set_result, result))
 
         def tell(settle: Callable[[], None]) -> None:
+            self._under_way = False
+
             def if_awaited() -> None:
                 if not answer.done():
                     settle()
@@ -57,7 +59,7 @@ class Worker:
             with suppress(RuntimeError):  # the loop has ended meanwhile: nobody waits
                 loop.call_soon_threadsafe(if_awaited)
 
-        self._thread = threading.Thread(target=work, name=self._name, daemon=True)
-        self._thread.start()
+        self._under_way = True
+        threading.Thread(target=work, name=self._name, daemon=True).start()
         async with asyncio.timeout(timeout_s):
             return await answer

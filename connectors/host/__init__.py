@@ -1,0 +1,1 @@
+"""The host itself: disks, open files, sockets, and who it is."""

@@ -1,0 +1,164 @@
+"""How full file systems are, and when they will be full. Knows nothing of what fills them."""
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from connectors.mounts.mountinfo import shown
+from connectors.periodic import Facts, PeriodicSource, utc_now
+from connectors.threads import Worker
+from connectors.trend import Trend
+from engine.errors import SourceError
+from engine.facts import Retraction
+from engine.facts.host import Disk
+
+STANDARD_PATHS = ("/", "/var/lib/docker", "/var/lib/kubelet")
+"""Where hosts of containers fill up. Those that do not exist are left out; those on one file system are told once."""
+
+_STATVFS_LIMIT_S = 5.0
+"""A local file system answers in microseconds. One on a network that has not answered by then is taken to be dead."""
+
+_RATIO_DIGITS = 4
+"""A change below a hundredth of a percent is not told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """One file system, as statvfs(3) tells it."""
+
+    device: int
+    """st_dev: one for each file system, also where it is mounted several times."""
+    point: str
+    """The topmost directory above the path that is on the same file system: its mount point."""
+    used: int
+    """Bytes."""
+    free: int
+    """Bytes that an ordinary user may still write (f_bavail): the share kept for root is not free."""
+    inodes: int
+    """0 where the file system has no fixed number (btrfs)."""
+    inodes_free: int
+
+    @property
+    def used_ratio(self) -> float:
+        """As df shows it: of what ordinary users may use, not of the size."""
+        usable = self.used + self.free
+        return self.used / usable if usable else 0.0
+
+    @property
+    def inodes_ratio(self) -> float | None:
+        """Used share of the inodes."""
+        return (self.inodes - self.inodes_free) / self.inodes if self.inodes else None
+
+
+def usage(path: Path) -> Usage:
+    """Read one file system. Blocks for as long as it does not answer: only ever call it in a thread.
+
+    Raises:
+        OSError: there is no such path, or it cannot be read.
+    """
+    device = path.stat().st_dev
+    point = path
+    while point != point.parent and point.parent.stat().st_dev == device:
+        point = point.parent
+    told = os.statvfs(path)
+    return Usage(
+        device=device,
+        point=shown(os.fsencode(point)),
+        used=(told.f_blocks - told.f_bfree) * told.f_frsize,
+        free=told.f_bavail * told.f_frsize,
+        inodes=told.f_files,
+        inodes_free=told.f_ffree,
+    )
+
+
+class DiskUsage(PeriodicSource):
+    """Tells a `disk` fact for each file system, when it changed. One that hangs hangs nobody else."""
+
+    def __init__(
+        self,
+        paths: Callable[[], Iterable[Path]] = lambda: map(Path, STANDARD_PATHS),
+        *,
+        host: str,
+        interval_s: float = 10.0,
+        trend_window_s: float = 3600.0,
+        now: Callable[[], datetime] = utc_now,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """A probe of the file systems that these paths are on.
+
+        Args:
+            paths: asked at each look, so that the engine's data root can be among them once it is known.
+            host: name of the host.
+            interval_s: seconds between two looks.
+            trend_window_s: seconds of the past from which the time until full is told.
+            now: event time.
+            clock: seconds that never go back, for the trend.
+        """
+        super().__init__(name="disks", host=host, interval_s=interval_s, now=now)
+        self._paths = paths
+        self._window_s = trend_window_s
+        self._clock = clock
+        self._workers: dict[Path, Worker] = {}
+        self._trends: dict[int, Trend] = {}
+        self._told: dict[str, Disk] = {}
+
+    async def look(self) -> Facts:
+        """Ask each path's file system; of several paths on one file system the first counts."""
+        usages: dict[int, Usage] = {}
+        silent: list[str] = []
+        for path in dict.fromkeys(self._paths()):
+            worker = self._workers.setdefault(path, Worker(f"statvfs {path}"))
+            try:
+                found = await worker.run(partial(usage, path), timeout_s=_STATVFS_LIMIT_S)
+            except FileNotFoundError:
+                continue
+            except (TimeoutError, SourceError):
+                silent.append(f"{path} does not answer")
+            except OSError as error:
+                silent.append(f"{path}: {error.strerror}")
+            else:
+                usages.setdefault(found.device, found)
+        if silent:
+            self._in_part("; ".join(silent))
+        return self._facts(usages, complete=not silent)
+
+    def _facts(self, usages: dict[int, Usage], *, complete: bool) -> Facts:
+        at, clock = self._now(), self._clock()
+        facts: Facts = []
+        for found in usages.values():
+            trend = self._trends.setdefault(found.device, Trend(window_s=self._window_s))
+            trend.add(clock, found.used)
+            fact = self._fact(found, trend.seconds_until(found.used + found.free), at)
+            if _shape(fact) != _shape(self._told.get(fact.path)):
+                self._told[fact.path] = fact
+                facts.append(fact)
+        if complete:
+            here = {found.point for found in usages.values()}
+            for point in self._told.keys() - here:
+                del self._told[point]
+                facts.append(Retraction(retract=Disk.KIND, key=point, at=at, host=self._host, source="probe"))
+            for device in self._trends.keys() - usages.keys():
+                del self._trends[device]
+        return facts
+
+    def _fact(self, found: Usage, full_in_s: float | None, at: datetime) -> Disk:
+        inodes = found.inodes_ratio
+        return Disk(
+            at=at,
+            host=self._host,
+            source="probe",
+            path=found.point,
+            used_ratio=round(found.used_ratio, _RATIO_DIGITS),
+            inodes_ratio=None if inodes is None else round(inodes, _RATIO_DIGITS),
+            free_bytes=found.free,
+            full_in_s=None if full_in_s is None else float(f"{full_in_s:.2g}"),
+        )
+
+
+def _shape(fact: Disk | None) -> tuple[object, ...] | None:
+    """What makes it worth telling: not each byte."""
+    return None if fact is None else (fact.used_ratio, fact.inodes_ratio, fact.full_in_s)
