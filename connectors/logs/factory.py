@@ -1,0 +1,50 @@
+"""From a setting to the source it names. The only module of this folder that others need."""
+
+from typing import Literal
+
+from connectors.logs.journald import KERNEL_MATCHES, Journald
+from connectors.logs.kmsg import KMSG, KernelRing
+from connectors.logs.rotation import is_character_device
+from connectors.logs.tail import FileTail
+from connectors.parsers import ReportAssembler
+from engine.errors import SettingsError
+from engine.ports.sources import FactSource
+
+LogKind = Literal["kernel", "dockerd", "kubelet"]
+
+NAMES: dict[LogKind, str] = {"kernel": "kernel", "dockerd": "dockerd_log", "kubelet": "kubelet_log"}
+"""Names of the sources: of their cursors, tasks and `source` facts."""
+
+MATCHES: dict[LogKind, tuple[str, ...]] = {
+    "kernel": KERNEL_MATCHES,
+    "dockerd": ("-u", "docker.service"),
+    "kubelet": ("-u", "kubelet.service"),
+}
+"""What journalctl selects. `-u` includes what systemd itself says about the unit."""
+
+
+def make_log_source(kind: LogKind, where: str, *, host: str) -> FactSource | None:
+    """The source of a log, or None when it is off.
+
+    Args:
+        kind: whose log it is.
+        where: `off`; `journald`; or a path. A character device (/dev/kmsg) is read as the kernel's ring buffer, anything else is
+            followed as a file, which need not exist yet.
+        host: name of the host, for the facts.
+
+    Raises:
+        SettingsError: `where` is none of these.
+    """
+    if where == "off":
+        return None
+    name = NAMES[kind]
+    assembler = ReportAssembler(kind)
+    if where == "journald":
+        return Journald(assembler, matches=MATCHES[kind], name=name, source=kind, host=host)
+    if not where.startswith("/"):
+        raise SettingsError(f"the {kind} log is a file with its full path, `journald`, or `off`, not {where!r}")
+    if where == KMSG or is_character_device(where):
+        if kind != "kernel":
+            raise SettingsError(f"{where} is the kernel's log, not that of {kind}")
+        return KernelRing(assembler, name=name, source=kind, host=host, path=where)
+    return FileTail(where, assembler, name=name, source=kind, host=host)

@@ -1,0 +1,96 @@
+"""A log in memory, for tests and rehearsals: passes the contract suite that the real sources pass."""
+
+import asyncio
+from contextlib import suppress
+
+from connectors.logs.assembly import Assembly, LineAssembler
+from connectors.logs.health import Health
+from connectors.logs.lines import LINE_BYTES, decode
+from connectors.logs.telling import Teller, utc_now
+from engine.facts import Fact
+from engine.ports.sources import Sink
+
+TICK_S = 0.1
+"""Seconds of silence after which the end of a report is looked for."""
+
+
+class LogInMemory:
+    """What is written stays and can be read again, by this source or by the next one: as a log outlives its reader."""
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+        self.first = 0
+        """Lines before this one are gone."""
+        self.broken: str | None = None
+        """Why it cannot be read for now; None when it can."""
+        self.changed = asyncio.Event()
+
+    def write(self, *lines: bytes) -> None:
+        """Add lines."""
+        self.lines += lines
+        self.changed.set()
+
+    def forget(self) -> None:
+        """Lose everything that was written so far, as a ring that is overwritten does."""
+        self.first = len(self.lines)
+        self.changed.set()
+
+    def set_broken(self, why: str | None) -> None:
+        """Let it be unreadable, or readable again."""
+        self.broken = why
+        self.changed.set()
+
+
+class FakeLogSource:
+    """Tells what a `LogInMemory` holds. Its cursor is the number of lines that need not be read again."""
+
+    def __init__(self, log: LogInMemory, assembler: LineAssembler, *, name: str, source: str, host: str = "") -> None:
+        self._log = log
+        self._name = name
+        self._health = Health(name, host)
+        self._assembly: Assembly[int] = Assembly(
+            assembler, host=host, source=source, name_of=lambda number: f"fake-{name}-{number}"
+        )
+        self._next = 0
+
+    @property
+    def name(self) -> str:
+        """Name of its cursor, its task and its `source` fact."""
+        return self._name
+
+    async def run(self, sink: Sink, cursor: str | None) -> None:
+        """Tell facts until cancelled."""
+        self._next = int(cursor) if cursor is not None and cursor.isdecimal() else len(self._log.lines)
+        teller = Teller(sink, self._health, cursor)
+        while True:
+            self._log.changed.clear()
+            now = utc_now()
+            facts: list[Fact] = []
+            if self._log.broken is not None:
+                self._health.lose(now, self._log.broken)
+            else:
+                self._health.ok(now)
+                facts = self._read()
+            await teller.tell(facts + self._assembly.flush(now), self._cursor)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TICK_S):
+                    await self._log.changed.wait()
+
+    def _read(self) -> list[Fact]:
+        now = utc_now()
+        if self._next < self._log.first:
+            lost = self._log.first - self._next
+            self._health.gap(now, f"{lost} lines are gone", lost)
+            self._next = self._log.first
+        facts: list[Fact] = []
+        for raw in self._log.lines[self._next :]:
+            text, damaged = decode(raw[:LINE_BYTES])
+            if damaged or len(raw) > LINE_BYTES:
+                self._health.damage(now, "a line that cannot be read whole")
+            facts += self._assembly.feed(text, now, self._next)
+            self._next += 1
+        return facts
+
+    def _cursor(self) -> str | None:
+        held = self._assembly.held
+        return str(self._next if held is None else held)
