@@ -3,11 +3,12 @@
 A field that takes its value from another declared fact has that fact's type, so types are carried along until nothing changes.
 """
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 
 from engine.rules import catalogue
 from engine.rules.draft import DraftFile, DraftKind, DraftRule, DraftValue
-from engine.rules.findings import Report, Span
+from engine.rules.findings import Report, Span, nearest, one_of
 from engine.rules.kinds import ANY, BOOLEAN, INTEGER, NUMBER, STRING, TEXTS, FieldType, Kind, Kinds
 from engine.rules.model import Ref, Scalar, Template
 from engine.rules.scope import resolve
@@ -77,7 +78,14 @@ def _asserted(
         if value is None:
             continue
         found = value_type(value, rule, kinds)
-        before = declared[kind][1].get(value.name) if kind in declared else None
+        given = declared[kind][1] if kind in declared else {}
+        if given and value.name not in given:
+            if report is not None:
+                message = f"{kind} is declared without a field `{value.name}`"
+                near = nearest(value.name, given)
+                report.add(catalogue.UNKNOWN_FIELD, value.name_span, message, expected=one_of(given), nearest=near)
+            continue
+        before = given.get(value.name)
         merged = _merge(before or fields.get(value.name, ANY), found, fixed=before is not None)
         if merged is not None:
             fields[value.name] = merged
@@ -122,4 +130,6 @@ def _kinds(declared: dict[str, tuple[DraftKind, Fields]], asserted: dict[str, Fi
     for name in sorted({*declared, *asserted}):
         draft = declared.get(name)
         fields = asserted.get(name, {}) | (draft[1] if draft else {})
-        yield Kind(name, fields, built_in=False, doc=draft[0].doc if draft else "")
+        # Of two rules that assert a kind one may leave a field out, so any may be unknown.
+        typed = {field: dataclasses.replace(found, optional=True) for field, found in fields.items()}
+        yield Kind(name, typed, built_in=False, external=draft is not None, doc=draft[0].doc if draft else "")

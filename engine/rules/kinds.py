@@ -3,6 +3,7 @@
 A kind that rules declare has the fields that `facts:` gives it and those that any rule asserts.
 """
 
+import dataclasses
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,6 +26,8 @@ class FieldType:
     """The possible values, where they are few."""
     doc: str = ""
     required: bool = False
+    optional: bool = False
+    """It may be unknown (null)."""
 
     @property
     def shown(self) -> str:
@@ -36,6 +39,8 @@ class FieldType:
 
 ANY = FieldType("any")
 STRING = FieldType("string")
+ENTRY = FieldType("string", optional=True)
+"""What stands under a key of a map."""
 INTEGER = FieldType("integer")
 NUMBER = FieldType("number")
 BOOLEAN = FieldType("boolean")
@@ -66,21 +71,32 @@ COUNT_FIELDS: dict[str, FieldType] = {
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A fact kind. `state` is false for events; `single` says that there is at most one."""
+    """A fact kind. `key` names what identifies a built-in state fact; it is None for events and declared kinds."""
 
     name: str
     fields: Mapping[str, FieldType]
-    state: bool = True
-    single: bool = False
+    key: tuple[str, ...] | None = None
     built_in: bool = True
+    external: bool = False
+    """Declared by `facts:`: it may come from outside as well as from rules."""
     doc: str = ""
+
+    @property
+    def state(self) -> bool:
+        """Not an event."""
+        return self.key is not None or not self.built_in
+
+    @property
+    def single(self) -> bool:
+        """There is at most one fact of the kind."""
+        return self.key == ()
 
     def type_of(self, path: FieldPath) -> FieldType | None:
         """Type at a path, None when there is nothing."""
         found = self.fields.get(path[0]) or ENVELOPE.get(path[0])
         if found is None or len(path) == 1:
             return found
-        return STRING if found.name == "map" else ANY if found.name == "any" else None
+        return ENTRY if found.name == "map" else ANY if found.name == "any" else None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -136,9 +152,12 @@ def kind_of(model: type[Fact]) -> Kind:
             continue
         # pydantic takes the metadata out of Annotated when it stands at the top; the bare type is what is left.
         found = _field_type(info.annotation)
-        fields[info.alias or name] = FieldType(found.name, found.choices, info.description or "", info.is_required())
+        optional = type(None) in typing.get_args(info.annotation)
+        fields[info.alias or name] = dataclasses.replace(
+            found, doc=info.description or "", required=info.is_required(), optional=optional
+        )
     doc = (model.__doc__ or "").strip().splitlines()
-    return Kind(model.KIND, fields, state=model.KEY is not None, single=model.KEY == (), built_in=True, doc=doc[0] if doc else "")
+    return Kind(model.KIND, fields, key=model.KEY, doc=doc[0] if doc else "")
 
 
 def built_in_kinds(models: Iterable[type[Fact]] = BUILT_IN) -> Kinds:
