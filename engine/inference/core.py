@@ -54,6 +54,8 @@ class Core:
         self.nodes: list[RuleNode] = [build(rule, self) for rule in ruleset.rules]
         self.faults: list[str] = []
         """What rules said that could not be done (a field of the wrong type, say); whoever runs the core empties it."""
+        self.active: dict[str, Match] = {}
+        """Matches by the activation on which they fired last: what was asked for there is still wanted."""
         self._unsupported: dict[Identity, None] = {}
         self._decisions: list[Decision] = []
 
@@ -261,6 +263,7 @@ class Core:
         for identity in match.asserted:
             self.withdraw_support(identity, match)
         match.asserted.clear()
+        self.active.pop(match.activation, None)
         self.alerts.withdraw(match)
 
     def withdraw_support(self, identity: Identity, match: Match) -> None:

@@ -33,7 +33,9 @@ class Firing:
         match, node = self._match, self._match.node
         version = node.version(match)
         match.fired = version
+        self._core.active.pop(match.activation, None)
         match.activation = node.activation_id(match, version)
+        self._core.active[match.activation] = match
         stood_on_it, match.asserted = match.asserted, set()
         if match.raised is not None and match.raised != self._key:
             self._core.alerts.withdraw(match)

@@ -142,6 +142,8 @@ class Restoration:
                 continue
             match.since, match.fired, match.activation, match.raised = since, fired, activation, raised
             match.asserted = {tuple(identity) for identity in asserted}
+            if match.fired is not None:
+                self._core.active[match.activation] = match
             known.append(match)
         return known
 

@@ -1,0 +1,229 @@
+"""Runs jobs when they are due: rates, caps, breakers, bounded concurrency. What comes of an attempt goes to the intake.
+
+Knows neither core nor journal: whether a job is still wanted and allowed is asked just before each attempt.
+"""
+
+import asyncio
+import heapq
+import itertools
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from engine.decisions import Policy, Verdict
+from engine.facts.clock import SECOND, Micros
+from engine.ports.actions import Action, Outcome
+from engine.runtime.intake import AttemptEnded, Intake
+from engine.runtime.jobs import Job
+from engine.runtime.limits import Breaker, HourlyCap, Pace
+
+_log = structlog.get_logger(__name__)
+
+ALL_AT_ONCE = 8
+"""Attempts under way at the same time, of all actions: each may hold a connection and a thread."""
+
+PARKED_S = 1.0
+"""A job that has to wait for something without a known end (frozen, no journal) is looked at again after so long."""
+
+
+class Executor:
+    """Schedules jobs and starts attempts."""
+
+    def __init__(
+        self,
+        *,
+        actions: Mapping[str, Action],
+        policy: Policy,
+        intake: Intake,
+        judge: Callable[[Job], Verdict | None],
+        now: Callable[[], Micros],
+    ) -> None:
+        """Make one.
+
+        Args:
+            actions: what can be done, by name.
+            policy: limits.
+            intake: where ends of attempts go.
+            judge: the verdict on a job at this moment; None when nobody wants it any more.
+            now: the wall clock, microseconds.
+        """
+        self._actions = actions
+        self._policy = policy
+        self._intake = intake
+        self._judge = judge
+        self._now = now
+        self.jobs: dict[str, Job] = {}
+        self._by_place: dict[tuple[str, str], Job] = {}
+        self._heap: list[tuple[Micros, int, str]] = []
+        self._numbers = itertools.count()
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._running_by_action: Counter[str] = Counter()
+        self._again: set[str] = set()
+        self._paces: dict[tuple[str, str], Pace] = {}
+        self._turns: dict[str, float] = {}
+        self._caps: dict[str, HourlyCap] = {}
+        self._breakers: dict[str, Breaker] = {}
+        self._wake = asyncio.Event()
+        self.dropped: Callable[[Job, str], None] = lambda _job, _reason: None
+        """Called when a job goes without an attempt: nobody wants it any more, or a guardrail refuses it now."""
+
+    # -- jobs come and go ---------------------------------------------------------------------------------------------
+
+    def at_place(self, job: Job) -> Job | None:
+        """The job that is at this action and target already, None for none."""
+        return self._by_place.get(job.place)
+
+    def add(self, job: Job) -> None:
+        """Take a job on; it is run when it is due."""
+        self.jobs[job.id] = job
+        self._by_place[job.place] = job
+        self._schedule(job)
+
+    def forget(self, job: Job) -> None:
+        """The job is over."""
+        self.jobs.pop(job.id, None)
+        self._turns.pop(job.id, None)
+        if self._by_place.get(job.place) is job:
+            del self._by_place[job.place]
+
+    def reschedule(self, job: Job) -> None:
+        """Its next attempt is due at another time."""
+        if job.id in self._again:
+            self._again.discard(job.id)
+            job.due = self._now()
+        self._schedule(job)
+
+    def hurry(self, container: str, *, but_not: str) -> list[Job]:
+        """Let the waiting jobs that concern a container be due now; the ones concerned."""
+        hurried = [job for job in self.jobs.values() if job.container == container and job.action != but_not]
+        for job in hurried:
+            if job.id in self._running:
+                self._again.add(job.id)  # it is being tried: should that fail, it is tried again at once
+            else:
+                job.due = self._now()
+                self._schedule(job)
+        return hurried
+
+    def running(self, job: Job) -> bool:
+        """Whether an attempt is under way."""
+        return job.id in self._running
+
+    def breakers_open(self) -> list[str]:
+        """Actions that are stopped because they kept failing."""
+        return sorted(name for name, breaker in self._breakers.items() if breaker.is_open)
+
+    def _schedule(self, job: Job) -> None:
+        heapq.heappush(self._heap, (job.due, next(self._numbers), job.id))
+        self._wake.set()
+
+    # -- attempts -----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Start attempts as they become due, until cancelled; attempts under way are then cancelled too."""
+        try:
+            while True:
+                self._wake.clear()
+                pause = self._start_due()
+                try:
+                    async with asyncio.timeout(pause):
+                        await self._wake.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            for task in self._running.values():
+                task.cancel()
+            await asyncio.gather(*self._running.values(), return_exceptions=True)
+
+    async def drain(self, deadline_s: float) -> None:
+        """Wait for the attempts under way, no longer than so many seconds."""
+        if self._running:
+            await asyncio.wait(set(self._running.values()), timeout=deadline_s)
+
+    def _start_due(self) -> float | None:
+        """Start what may start now; seconds until the next look, None when nothing is scheduled."""
+        now = self._now()
+        held: list[tuple[Micros, str]] = []
+        while self._heap and self._heap[0][0] <= now:
+            _, _, job_id = heapq.heappop(self._heap)
+            job = self.jobs.get(job_id)
+            if job is None or job_id in self._running or job.due > now:
+                continue
+            wait_s = self._may_start(job)
+            if wait_s is None:
+                self._start(job)
+            elif wait_s >= 0:
+                held.append((now + max(round(wait_s * SECOND), 1000), job_id))
+            # below 0: dropped
+        for due, job_id in held:
+            heapq.heappush(self._heap, (due, next(self._numbers), job_id))
+        return max(0.0, (self._heap[0][0] - self._now()) / SECOND) if self._heap else None
+
+    def _may_start(self, job: Job) -> float | None:
+        """None: now. Otherwise seconds to wait; negative when the job is dropped."""
+        verdict = self._judge(job)
+        if verdict is None or verdict.kind in ("refused", "observed"):
+            self.dropped(job, "nobody wants it any more: what it was decided on is over" if verdict is None else verdict.reason)
+            self.forget(job)
+            return -1.0
+        if verdict.kind == "wait":
+            return PARKED_S
+        limits = self._policy.limits(job.action)
+        if len(self._running) >= ALL_AT_ONCE or self._running_by_action[job.action] >= limits.concurrency:
+            return 0.02  # an attempt that ends wakes this up anyway
+        clock = time.monotonic()
+        breaker = self._breakers.setdefault(job.action, Breaker(limits.breaker_failures, limits.breaker_pause_s))
+        cap = self._caps.setdefault(job.action, HourlyCap(limits.per_hour))
+        free = max(breaker.free_at(clock), cap.free_at(clock), self._turn(job, clock))
+        if free > clock:
+            return free - clock
+        breaker.start()
+        cap.take(clock)
+        self._turns.pop(job.id, None)
+        return None
+
+    def _turn(self, job: Job, clock: float) -> float:
+        """When the rule's rate lets the job go; a job keeps the turn it was given."""
+        if job.rate is None:
+            return clock
+        turn = self._turns.get(job.id)
+        if turn is None:
+            pace = self._paces.setdefault((job.rule, job.action), Pace(job.rate.count, job.rate.per / SECOND))
+            turn = self._turns[job.id] = pace.turn(clock)
+        return turn
+
+    def _start(self, job: Job) -> None:
+        self._running_by_action[job.action] += 1
+        task = asyncio.get_running_loop().create_task(self._attempt(job), name=f"action:{job.action}:{job.target[:32]}")
+        self._running[job.id] = task
+
+    async def _attempt(self, job: Job) -> None:
+        started = time.monotonic()
+        try:
+            outcome = await self._outcome(job)
+        finally:
+            del self._running[job.id]
+            self._running_by_action[job.action] -= 1
+            self._wake.set()
+        now = time.monotonic()
+        # "in progress" is the engine's own pace, and a refusal ours: neither says that the action does not work.
+        if outcome.ok or outcome.error_kind not in ("in_progress", "refused", "running"):
+            breaker = self._breakers[job.action]
+            if breaker.finish(job.target, ok=outcome.ok, now=now):
+                _log.warning("breaker", action=job.action, open=breaker.is_open)
+        await self._intake.put(AttemptEnded(job, outcome, (now - started) * 1000, now))
+
+    async def _outcome(self, job: Job) -> Outcome:
+        action = self._actions.get(job.action)
+        if action is None:
+            return Outcome(ok=False, error=f"{job.action} is not available on this host", error_kind="failed", permanent=True)
+        limit = self._policy.limits(job.action).timeout_s
+        try:
+            async with asyncio.timeout(limit):
+                return await action.run(job.params)
+        except TimeoutError:
+            return Outcome(ok=False, error=f"no answer within {limit:g} s", error_kind="timeout")
+        except Exception as error:  # noqa: BLE001  an action promises not to raise; if one does, the other repairs go on
+            _log.exception("an action raised", action=job.action, target=job.target)
+            return Outcome(ok=False, error=f"{type(error).__name__}: {error}", error_kind="failed")

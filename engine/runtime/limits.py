@@ -1,0 +1,81 @@
+"""Rates, caps and breakers. Pure: the time is handed in, in seconds of any clock that does not go back."""
+
+from collections import deque
+
+HOUR_S = 3600.0
+
+
+class Pace:
+    """At most so many in so long, evenly: each caller is told when its turn is. No burst beyond one."""
+
+    def __init__(self, count: float, per_s: float) -> None:
+        self._gap = per_s / count
+        self._next = float("-inf")
+
+    def turn(self, now: float) -> float:
+        """When the next one may go; its place is taken."""
+        turn = max(now, self._next)
+        self._next = turn + self._gap
+        return turn
+
+
+class HourlyCap:
+    """At most so many in any hour."""
+
+    def __init__(self, cap: int) -> None:
+        self._cap = cap
+        self._taken: deque[float] = deque()
+
+    def free_at(self, now: float) -> float:
+        """When another one may go: now, or when the oldest of the last hour is an hour old."""
+        while self._taken and self._taken[0] <= now - HOUR_S:
+            self._taken.popleft()
+        return now if len(self._taken) < self._cap else self._taken[0] + HOUR_S
+
+    def take(self, now: float) -> None:
+        """One goes."""
+        self._taken.append(now)
+
+
+class Breaker:
+    """Stops an action that keeps failing across targets; after a pause lets one attempt through, and closes when that succeeds.
+
+    One target that cannot be mended is not the action's fault: failures count by target, once each, and a success clears them.
+    """
+
+    def __init__(self, failures: int, pause_s: float) -> None:
+        self._failures = failures
+        self._pause_s = pause_s
+        self._failed: dict[str, None] = {}
+        self._closed_again_at: float | None = None
+        self._probing = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the action is stopped."""
+        return self._closed_again_at is not None
+
+    def free_at(self, now: float) -> float:
+        """When an attempt may go."""
+        if self._closed_again_at is None:
+            return now
+        if self._probing:
+            return now + self._pause_s
+        return max(now, self._closed_again_at)
+
+    def start(self) -> None:
+        """An attempt goes; while the breaker is open it is the one that probes."""
+        self._probing = self._closed_again_at is not None
+
+    def finish(self, target: str, *, ok: bool, now: float) -> bool:
+        """An attempt has ended. True when that opened or closed the breaker."""
+        was_open = self.is_open
+        self._probing = False
+        if ok:
+            self._failed.clear()
+            self._closed_again_at = None
+            return was_open
+        self._failed[target] = None
+        if len(self._failed) >= self._failures or was_open:
+            self._closed_again_at = now + self._pause_s
+        return self.is_open is not was_open

@@ -1,0 +1,69 @@
+"""Named tasks that belong together: the unexpected end of one ends them all, loudly."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import structlog
+
+from engine.errors import DockwardenError
+
+_log = structlog.get_logger(__name__)
+
+
+class TaskEndedError(DockwardenError):
+    """A task that should run for as long as the process does has ended."""
+
+
+class Tasks:
+    """Root tasks of the process. `ended` is set when one of them ends before `stop`."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._stopping = False
+        self.ended = asyncio.Event()
+        self.error: BaseException | None = None
+
+    def start(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start a task under a name."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks[name] = task
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        name = task.get_name()
+        if self._tasks.get(name) is task:
+            del self._tasks[name]
+        if self._stopping or (task.cancelled() and self._stopping):
+            return
+        error = None if task.cancelled() else task.exception()
+        _log.critical("a task ended unexpectedly", action="task_ended", task=name, error=repr(error), exc_info=error)
+        self.error = self.error or error or TaskEndedError(f"task {name} ended although it should not")
+        self.ended.set()
+
+    async def stop(self, name: str, deadline_s: float) -> None:
+        """End one task; says so when it does not end in time."""
+        task = self._tasks.pop(name, None)
+        if task is not None:
+            task.remove_done_callback(self._done)
+            await _end([task], deadline_s)
+
+    async def stop_all(self, deadline_s: float) -> None:
+        """End the tasks that are left."""
+        self._stopping = True
+        await _end(list(self._tasks.values()), deadline_s)
+        self._tasks.clear()
+
+
+async def _end(tasks: list["asyncio.Task[None]"], deadline_s: float) -> None:
+    for task in tasks:
+        task.cancel()
+    if not tasks:
+        return
+    _, stuck = await asyncio.wait(tasks, timeout=deadline_s)
+    for task in stuck:
+        _log.error("a task does not end", action="task_stuck", task=task.get_name())
+    for task in tasks:
+        if task.done() and not task.cancelled() and task.exception() is not None:
+            _log.error("a task ended with an error", action="task_error", task=task.get_name(), error=repr(task.exception()))
