@@ -43,7 +43,7 @@ class Policy(BaseModel):
     volumes: bool = Field(default=False, description="Whether anonymous volumes may be removed with a container.")
     touch_running: tuple[str, ...] = Field(
         default=("restart-unhealthy",),
-        description="Rules whose actions may touch running containers (the shipped one only where a label of the container asks).",
+        description="Rules whose actions may touch running containers; the shipped one only where a label asks.",
     )
 
     def limits(self, action: str) -> ActionLimits:

@@ -1,0 +1,238 @@
+"""Every setting: its meaning, unit and default, in one place. A YAML file, and over it the environment.
+
+Settings of the contract stand at the top level (`mode`, `mqtt_url`, …): in the environment they are `DOCKWARDEN_MODE` and so on;
+groups are reached with two underscores, `DOCKWARDEN_PROBES__LIST_S=30`. The engine's address is `DOCKER_HOST`, as everywhere.
+"""
+
+import difflib
+import os
+import re
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from engine.actions import ACTIONS
+from engine.decisions import Mode, Policy
+from engine.errors import SettingsError
+from engine.facts import FactKinds
+
+_HOST_NAME = re.compile(r"[^\x00-\x1f+#/]{1,255}\Z")
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Mqtt(_Group):
+    """How the broker is reached. The address itself is `mqtt_url`."""
+
+    username: str | None = Field(default=None, description="Over the one in the address.")
+    password: SecretStr | None = Field(default=None, description="Better in the environment or in `password_file`.")
+    password_file: Path | None = Field(default=None, description="Read at each connection, so that it can be changed.")
+    ca_file: Path | None = Field(default=None, description="PEM; null: the system's certificate authorities.")
+    cert_file: Path | None = Field(default=None, description="PEM; a client certificate.")
+    key_file: Path | None = Field(default=None, description="PEM; its key.")
+    keepalive_s: int = Field(default=10, ge=1, le=3600, description="Seconds; a dead broker is noticed after twice that.")
+    facts: tuple[str, ...] = Field(default=(), description="Fact kinds published below fact/; none by default.")
+    commands: bool = Field(default=False, description="Whether commands are taken from below command/.")
+
+    @field_validator("facts")
+    @classmethod
+    def _known(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        known = list(FactKinds())
+        for kind in kinds:
+            if kind not in known:
+                msg = f"there is no fact kind {kind!r}{_nearest(kind, known)}"
+                raise ValueError(msg)
+        return kinds
+
+
+class Probes(_Group):
+    """How often things are looked at, in seconds. The defaults cost well below half a percent of a core."""
+
+    list_s: float = Field(default=60.0, ge=1, description="Full listing of the containers; events tell in between.")
+    daemon_s: float = Field(default=10.0, ge=0.5, description="Is the engine well?")
+    daemon_timeout_s: float = Field(
+        default=10.0, gt=0, description="A call that takes longer hangs; a busy daemon is slow, and slow is not hung."
+    )
+    disk_s: float = Field(default=10.0, ge=1, description="How full the file systems are.")
+    disk_paths: tuple[Path, ...] = Field(default=(), description="More paths whose file systems matter.")
+    files_s: float = Field(default=15.0, ge=1, description="Open files against their limits.")
+    files_watch: tuple[str, ...] = Field(
+        default=("calico-*", "bird*", "felix*", "kube-proxy", "coredns", "dockerd", "containerd", "etcd"),
+        description="Names of processes that are always told of (glob); others once they use half of their limit.",
+    )
+    sockets_s: float = Field(default=15.0, ge=1, description="TIME_WAIT and connection tracking.")
+    mounts_s: float = Field(default=300.0, ge=5, description="Sweep for mounts that belong to containers that are gone.")
+    identity_s: float = Field(default=60.0, ge=1, description="Kernel and boot id; the host name is noticed at once.")
+
+
+class Protect(_Group):
+    """Containers that no action may touch, beside those with the label dockwarden.protect=true. Globs."""
+
+    names: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+
+
+class RulesRepo(_Group):
+    """Where rules come from, when `rules` is a Git repository."""
+
+    ref: str = Field(default="", description="Branch or tag; empty: `rules` is an ordinary folder.")
+    every_s: float = Field(default=60.0, ge=1, description="Seconds between two pulls; only fast-forwards are taken.")
+    signed: bool = Field(default=False, description="Only a commit with a good signature is taken.")
+    groups: tuple[str, ...] = Field(default=(), description="Groups of this host, for overrides/.")
+
+
+def _default_state() -> Path:
+    if os.geteuid() == 0:
+        return Path("/var/lib/dockwarden")
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "dockwarden"
+
+
+class Settings(BaseSettings):
+    """The settings of one sidecar."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="DOCKWARDEN_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        env_ignore_empty=True,
+        nested_model_default_partial_update=True,
+    )
+
+    host: str = Field(default_factory=socket.gethostname, description="Name of this host in topics and facts.")
+    docker_host: str = Field(
+        default="",
+        validation_alias=AliasChoices("docker_host", "DOCKER_HOST"),
+        description="unix:///path or tcp://host:port; empty: the usual socket.",
+    )
+    mode: Mode | None = Field(default=None, description="observe or act; null: what the policy says (observe).")
+    state: Path = Field(default_factory=_default_state, description="Folder of the journal.")
+    rules: Path | None = Field(default=None, description="Folder of rules; null: those that come with dockwarden.")
+    mqtt_url: str = Field(default="", description="mqtt://user@host:port or mqtts://…; empty: a broker of our own on loopback.")
+    kernel_log: str = Field(default="/dev/kmsg", description="A character device, a file, journald, or off.")
+    dockerd_log: str = Field(default="off", description="A file, journald, or off.")
+    kubelet_log: str = Field(default="off", description="A file, journald, or off.")
+    mqtt: Mqtt = Mqtt()
+    probes: Probes = Probes()
+    protect: Protect = Protect()
+    policy: Policy = Policy()
+    repo: RulesRepo = RulesRepo()
+    nofile_ceiling: int = Field(default=102_400, ge=1024, description="raise_nofile goes no higher.")
+    exec_root: Path = Field(default=Path("/var/run/docker"), description="Where dockerd writes its stack dumps (--exec-root).")
+    outbox_rows: int = Field(default=10_000, ge=100, description="Messages kept while the broker is away.")
+    log_format: Literal["auto", "text", "json"] = Field(default="auto", description="auto: text on a terminal, JSON elsewhere.")
+
+    @field_validator("host")
+    @classmethod
+    def _host_fits_a_topic(cls, host: str) -> str:
+        if not _HOST_NAME.match(host):
+            msg = "the host's name stands in topics: 1 to 255 characters without / + # and control characters"
+            raise ValueError(msg)
+        return host
+
+    @model_validator(mode="after")
+    def _actions_exist(self) -> Self:
+        for name in self.policy.actions:
+            if name not in ACTIONS:
+                msg = f"policy.actions: there is no action {name!r}{_nearest(name, list(ACTIONS))}"
+                raise ValueError(msg)
+        return self
+
+    @property
+    def effective_policy(self) -> Policy:
+        """The policy with the general mode in it."""
+        return self.policy if self.mode is None else self.policy.model_copy(update={"mode": self.mode})
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  the signature is pydantic-settings'
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment over the file (which comes in as arguments)."""
+        return env_settings, init_settings
+
+
+def load_settings(file: Path | None, over: Mapping[str, Any] | None = None) -> Settings:
+    """The settings from a file, the environment, and what the command line says over both.
+
+    Raises:
+        SettingsError: the file cannot be read, or settings are unknown or unusable; every fault is named.
+    """
+    content = _read(file) if file is not None else {}
+    faults = [
+        f"{_where(file)}{name}: there is no such setting{_nearest(str(name), list(Settings.model_fields))}"
+        for name in content
+        if name not in Settings.model_fields
+    ]
+    faults += [
+        f"{name}: there is no such setting{_nearest(name, known)}"
+        for known in [_environment_names()]
+        for name in sorted(os.environ)
+        if name.startswith("DOCKWARDEN_") and name.split("__")[0] not in known
+    ]
+    try:
+        settings = Settings(**{name: value for name, value in content.items() if name in Settings.model_fields})
+        if over:
+            settings = Settings.model_validate(settings.model_copy(update=dict(over)).__dict__)
+    except ValidationError as error:
+        faults += [_fault(file, one) for one in error.errors(include_url=False, include_input=False)]
+        raise SettingsError("\n".join(faults)) from error
+    if faults:
+        raise SettingsError("\n".join(faults))
+    return settings
+
+
+def _environment_names() -> list[str]:
+    return [f"DOCKWARDEN_{name.upper()}" for name in Settings.model_fields if name != "docker_host"]
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = yaml.load(file.read_bytes(), Loader=yaml.CSafeLoader)
+    except OSError as error:
+        raise SettingsError(f"{file}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file}: is no YAML: {error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise SettingsError(f"{file}: settings are a map of names and values, this is a {type(content).__name__}")
+    return {str(name): value for name, value in content.items()}
+
+
+def _where(file: Path | None) -> str:
+    return f"{file}: " if file is not None else ""
+
+
+def _fault(file: Path | None, error: Any) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    env = f"DOCKWARDEN_{where.upper().replace('.', '__')}"
+    source = (
+        f"{env} (environment)"
+        if env in os.environ
+        else f"{_where(file)}{where}"
+        if where
+        else _where(file).rstrip(": ") or "settings"
+    )
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden" and error["loc"]:
+        group = Settings.model_fields.get(str(error["loc"][0]))
+        known = list(getattr(group.annotation, "model_fields", {})) if group is not None else []
+        message = f"there is no such setting{_nearest(str(error['loc'][-1]), known)}"
+    return f"{source}: {message}"
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
