@@ -1,0 +1,105 @@
+"""Log records of Go programs: logrus' `key="value"` and JSON, klog's header, text and structured values. Pure.
+
+Knows how a record is written, and nothing of what it says.
+"""
+
+import json
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+
+from connectors.parsers.framing import moment_utc
+
+_PAIR = re.compile(
+    r'([A-Za-z_][\w.-]{0,63})=(?:"([^"\\]*(?:\\.[^"\\]*)*)"|(\[[^\]]*\]|\{[^}]*\}|[^\s"]\S*)?)', re.ASCII | re.DOTALL
+)
+"""key=value; the value quoted by Go's strconv.Quote, a list, a map, or a word."""
+
+MAX_PAIRS = 64
+"""Pairs of one line that are kept. Real records have a dozen; the bound keeps a line made of opening brackets from costing the
+square of its length."""
+
+_LOGFMT = re.compile(r"(?:^|\s)(?:time|level|msg)=")
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?)(Z|[+-]\d\d:\d\d)", re.ASCII)
+
+_KLOG = re.compile(r"(?:^|\s)[IWEF]\d{4} \d\d:\d\d:\d\d\.\d{1,9}\s+\d{1,10} [\w.-]{1,128}:\d{1,7}\] ?", re.ASCII)
+"""klog's header: `I0617 03:05:13.803095    5478 eviction_manager.go:346] `. It has neither year nor zone."""
+
+_QUOTED = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"(?=\s|$)', re.DOTALL)
+_GO_ESCAPE = re.compile(r'\\(?:([abfnrtv"\\])|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4}))', re.ASCII)
+_GO_LETTERS = {"a": "\ufffd", "b": "\ufffd", "f": "\ufffd", "v": "\ufffd", "n": "\n", "r": "\n", "t": "\t", '"': '"', "\\": "\\"}
+
+Values = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record: what it says, the values beside it, and its time in UTC where it bears one with a zone."""
+
+    message: str
+    values: Values = field(default_factory=dict)
+    at: datetime | None = None
+
+
+def unquote(text: str) -> str:
+    """The inside of a Go string literal; unknown escapes stay as they are, control characters become U+FFFD."""
+    if "\\" not in text:
+        return text
+    return _GO_ESCAPE.sub(_unescaped, text)
+
+
+def _unescaped(found: "re.Match[str]") -> str:
+    if found[1]:
+        return _GO_LETTERS[found[1]]
+    letter = chr(int(found[2] or found[3], 16))
+    return letter if letter.isprintable() else "\ufffd"
+
+
+def pairs(text: str) -> Values:
+    """All `key=value` of a text; of a key that comes twice, the first; at most `MAX_PAIRS`."""
+    values: Values = {}
+    for found in islice(_PAIR.finditer(text), MAX_PAIRS):
+        key, quoted, bare = found.groups()
+        values.setdefault(key, unquote(quoted) if quoted else bare or "")
+    return values
+
+
+def _time(stamp: str) -> datetime | None:
+    found = _TIME.match(stamp)
+    return None if found is None else moment_utc(found[1], found[2])
+
+
+def _from_json(line: str) -> Record | None:
+    try:
+        data = json.loads(line[line.index("{") :])
+    except (ValueError, RecursionError):  # not JSON, an integer of 5,000 digits, or nested deeper than the interpreter goes
+        return None
+    if not isinstance(data, dict) or not isinstance(data.get("msg"), str):
+        return None
+    values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in data.items()}
+    return Record(values.pop("msg"), values, _time(values.get("time", "")))
+
+
+def read_logrus(line: str) -> Record:
+    """A line of dockerd or containerd: JSON, `key="value"`, or any other text, which is all message."""
+    if '"msg"' in line and (record := _from_json(line)) is not None:
+        return record
+    if _LOGFMT.search(line) is None:
+        return Record(line.strip())
+    values = pairs(line)
+    return Record(values.pop("msg", ""), values, _time(values.get("time", "")))
+
+
+def read_klog(line: str) -> Record:
+    """A line of the kubelet: klog's text or structured form, its JSON form, or any other text, which is all message.
+
+    A structured record's message keeps its case; `err` and the other values are in `values`.
+    """
+    if '"msg"' in line and (record := _from_json(line)) is not None:
+        return record
+    header = _KLOG.search(line)
+    message = line[header.end() :] if header is not None else line.strip()
+    if (quoted := _QUOTED.match(message)) is not None:
+        return Record(unquote(quoted[1]), pairs(message[quoted.end() :]))
+    return Record(message)
