@@ -19,7 +19,10 @@ from tests.lab import processes
 
 PREFIX = "dockwarden-lab-"
 OWNER = "owner"
-"""File in each scratch folder: process id and start time of who made it."""
+"""File in each scratch folder: process id, start time and process namespace of who made it."""
+
+PATIENCE_S = 5.0
+"""For what was killed to be gone."""
 
 _SHIM = "containerd-shim-runc-v2"
 _SHIM_SOCKETS = Path("/run/containerd/s")
@@ -55,14 +58,25 @@ def end_shims(containerd_socket: Path) -> None:
         _await_end(pid)
         name = hashlib.sha256(f"{containerd_socket}/moby/{container}".encode()).hexdigest()
         (_SHIM_SOCKETS / name).unlink(missing_ok=True)
-        for group in Path("/sys/fs/cgroup").glob(f"**/docker/{container}"):
+        _remove_groups(container)
+
+
+def _await_end(pid: int) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while processes.alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def _remove_groups(container: str) -> None:
+    """Remove a container's control groups (v1: one for each controller; v2: one). Busy until its processes are reaped."""
+    root = Path("/sys/fs/cgroup")
+    deadline = time.monotonic() + PATIENCE_S
+    while groups := [*root.glob(f"*/docker/{container}"), *root.glob(f"docker/{container}")]:
+        for group in groups:
             with suppress(OSError):
                 group.rmdir()
-
-
-def _await_end(pid: int, within_s: float = 5.0) -> None:
-    deadline = time.monotonic() + within_s
-    while processes.alive(pid) and time.monotonic() < deadline:
+        if time.monotonic() > deadline:
+            return
         time.sleep(0.01)
 
 
@@ -102,17 +116,22 @@ def delete(folder: Path) -> None:
 
 def claim(folder: Path) -> None:
     """Write into a scratch folder whose it is."""
-    (folder / OWNER).write_text(f"{os.getpid()} {processes.started(os.getpid())}")
+    (folder / OWNER).write_text(f"{os.getpid()} {processes.started(os.getpid())} {_pid_namespace()}")
+
+
+def _pid_namespace() -> str:
+    return str(Path("/proc/self/ns/pid").readlink())
 
 
 def abandoned(parent: Path) -> Iterator[Path]:
     """Scratch folders whose maker was killed before it could clean up."""
     for folder in parent.glob(f"{PREFIX}*"):
         try:
-            pid, started = map(int, (folder / OWNER).read_text().split())
+            pid, started, namespace = (folder / OWNER).read_text().split()
         except (OSError, ValueError):
             continue
-        if processes.started(pid) != started:
+        # Of a maker in another namespace we cannot tell whether it lives.
+        if namespace == _pid_namespace() and processes.started(int(pid)) != int(started):
             yield folder
 
 
@@ -127,4 +146,6 @@ def sweep(parent: Path) -> None:
         socket = folder / "exec/containerd/containerd.sock"
         end_containers(socket)
         end_shims(socket)
-        delete(folder)
+        # Another test may be sweeping up the same at this moment.
+        with suppress(OSError):
+            delete(folder)

@@ -13,11 +13,11 @@ PAUSE_S = 0.02
 
 
 @overload
-async def until(look: Callable[[], Awaitable[T]], *, what: str, within_s: float = ..., pause_s: float = ...) -> T: ...
+async def until(look: Callable[[], Awaitable[T | None]], *, what: str, within_s: float = ..., pause_s: float = ...) -> T: ...
 
 
 @overload
-async def until(look: Callable[[], T], *, what: str, within_s: float = ..., pause_s: float = ...) -> T: ...
+async def until(look: Callable[[], T | None], *, what: str, within_s: float = ..., pause_s: float = ...) -> T: ...
 
 
 async def until(look: Callable[[], Any], *, what: str, within_s: float = 10.0, pause_s: float = PAUSE_S) -> Any:

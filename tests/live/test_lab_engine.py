@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from tests.lab.engine import BOX, TAGS, ScratchEngine
 from tests.lab.waiting import until
 
 pytestmark = pytest.mark.live
+
+ROOT = Path(__file__).parents[2]
 
 
 async def test_containers_run_with_names_labels_and_options(engine: ScratchEngine) -> None:
@@ -78,3 +81,57 @@ async def _is(engine: ScratchEngine, container: str, status: str) -> bool:
 async def _chattr_immutable(path: Path) -> None:
     child = await asyncio.create_subprocess_exec("chattr", "+i", str(path))
     assert await child.wait() == 0
+
+
+async def test_what_a_killed_test_left_is_swept_up() -> None:
+    """A test that is killed leaves a daemon, a container and mounts; the next engine that starts ends and deletes them."""
+    program = """
+import asyncio, sys
+from tests.lab.engine import ScratchEngine
+
+async def main():
+    async with ScratchEngine() as engine:
+        await engine.run("sleep", "1000", options=("--ipc", "shareable"))
+        print(engine.folder, engine.pid, engine.containerd_pid, flush=True)
+        await asyncio.sleep(1000)
+
+asyncio.run(main())
+"""
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE, cwd=ROOT)
+    assert child.stdout is not None
+    folder, daemon, containerd = (await asyncio.wait_for(child.stdout.readline(), 30)).decode().split()
+    child.kill()
+    await child.wait()
+    assert Path(folder) in list(leftovers.abandoned(Path(folder).parent))
+    leftovers.sweep(Path(folder).parent)
+    await until(lambda: not processes.alive(int(daemon)) and not processes.alive(int(containerd)), what="the daemon to end")
+    assert not Path(folder).exists()
+    assert leftovers.mounts_below(Path(folder)) == []
+
+
+async def test_interrupted_test_leaves_nothing(tmp_path: Path) -> None:
+    """Ctrl-C in the middle of a test stops its engine and deletes its folder before pytest ends."""
+    (tmp_path / "test_long.py").write_text(
+        """
+import asyncio
+from tests.conftest import engine, shared_engine
+
+async def test_long(engine):
+    container = await engine.run("sleep", "1000")
+    print("RUNNING", engine.folder, engine.pid, flush=True)
+    await asyncio.sleep(1000)
+"""
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-s", "-c", str(ROOT / "pyproject.toml"), "-p", "no:cacheprovider"]
+    child = await asyncio.create_subprocess_exec(
+        *command, str(tmp_path / "test_long.py"), "--rootdir", str(ROOT), stdout=asyncio.subprocess.PIPE, cwd=ROOT
+    )
+    assert child.stdout is not None
+    async with asyncio.timeout(60):
+        said = (await child.stdout.readuntil(b"RUNNING ")) and await child.stdout.readline()
+        folder, daemon = said.decode().split()
+        child.send_signal(signal.SIGINT)
+        await child.stdout.read()
+        assert await child.wait() == pytest.ExitCode.INTERRUPTED
+    assert not processes.alive(int(daemon))
+    assert not Path(folder).exists()
