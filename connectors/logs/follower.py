@@ -51,6 +51,7 @@ class Follower:
         self._health = health
         self._file: LogFile | None = None
         self._lines = LineSplitter()
+        self._at_end = True
         self._next: list[Stretch] = []
         self._missing_since: datetime | None = None
 
@@ -95,10 +96,18 @@ class Follower:
             OSError: the file cannot be read.
         """
         file = self._file
-        if file is None or (file.head_is_short and not file.is_the_same()):
+        if file is None:
             return None
-        chunk = file.read(self._lines.read_to, CHUNK_BYTES)
+        read_to = self._lines.read_to
+        if self._at_end:
+            # Something came, or it was truncated; that is told apart in `look`.
+            size = file.size()
+            if size <= read_to or not file.is_the_same():
+                return None
+            self._at_end = False
+        chunk = file.read(read_to, CHUNK_BYTES)
         if not chunk:
+            self._at_end = True
             return None
         return self._with_places(file, self._lines.feed(chunk), now)
 
@@ -172,6 +181,7 @@ class Follower:
     def _start(self, stretch: Stretch) -> None:
         self._file = stretch.file
         self._lines = LineSplitter(stretch.offset)
+        self._at_end = True
         self._missing_since = None
 
     def _with_places(self, file: LogFile, lines: list[tuple[int, bytes]], now: datetime) -> list[Line]:

@@ -109,14 +109,16 @@ class KernelRing:
         teller = Teller(sink, self._health, cursor)
         pauses = backoff()
         while True:
+            opened = time.monotonic()
             try:
                 device = self._open(self._path)
                 try:
-                    pauses = backoff()
                     await self._read(device, teller)
                 finally:
                     os.close(device)
             except (OSError, SourceError) as error:
+                if self._drained is not None and self._drained >= opened:
+                    pauses = backoff()  # it was read to its end: this is a new trouble
                 self._health.lose(utc_now(), _advice(self._path, error))
                 await teller.tell([], self._cursor)
                 await asyncio.sleep(next(pauses))

@@ -125,11 +125,6 @@ class LogFile:
             self._head_bytes, self._head = len(data), _digest(data)
         return same
 
-    @property
-    def head_is_short(self) -> bool:
-        """More first bytes may come."""
-        return self._head_bytes < HEAD_BYTES
-
     def holds(self, place: Place) -> bool:
         """Its first bytes are those of the place, and it reaches that far."""
         return self.size() >= place.offset and self.head(place.head_bytes) == place.head
