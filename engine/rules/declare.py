@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 
 from engine.rules import catalogue
-from engine.rules.draft import DraftFile, DraftKind, DraftRule, DraftValue
+from engine.rules.draft import DraftEffect, DraftFile, DraftKind, DraftRule, DraftValue
 from engine.rules.findings import Report, Span, nearest, one_of
 from engine.rules.kinds import ANY, BOOLEAN, INTEGER, NUMBER, STRING, TEXTS, FieldType, Kind, Kinds
 from engine.rules.model import Ref, Scalar, Template
@@ -70,38 +70,40 @@ def _asserted(
     rules: list[DraftRule], kinds: Kinds, declared: dict[str, tuple[DraftKind, Fields]], report: Report | None
 ) -> dict[str, Fields]:
     asserted: dict[str, Fields] = {}
-    for rule, kind, value in _assertions(rules):
-        built_in = kinds.get(kind)
-        if built_in is not None and built_in.built_in:
+    for rule, kind, effect in _assertions(rules):
+        known = kinds.get(kind)
+        if known is not None and known.built_in:
             continue
         fields = asserted.setdefault(kind, {})
-        if value is None:
-            continue
-        found = value_type(value, rule, kinds)
         given = declared[kind][1] if kind in declared else {}
-        if given and value.name not in given:
-            if report is not None:
-                message = f"{kind} is declared without a field `{value.name}`"
-                near = nearest(value.name, given)
-                report.add(catalogue.UNKNOWN_FIELD, value.name_span, message, expected=one_of(given), nearest=near)
-            continue
-        before = given.get(value.name)
-        merged = _merge(before or fields.get(value.name, ANY), found, fixed=before is not None)
-        if merged is not None:
-            fields[value.name] = merged
-        elif report is not None:
-            _unlike(kind, value.name, before or fields[value.name], found, span=value.span, report=report)
+        for name in effect.unread:
+            fields.setdefault(name, ANY)
+        for value in effect.values:
+            found = value_type(value, rule, kinds)
+            if given and value.name not in given:
+                _undeclared(kind, value, given, report)
+                continue
+            before = given.get(value.name)
+            merged = _merge(before or fields.get(value.name, ANY), found, fixed=before is not None)
+            if merged is not None:
+                fields[value.name] = merged
+            elif report is not None:
+                _unlike(kind, value.name, before or fields[value.name], found, span=value.span, report=report)
     return asserted
 
 
-def _assertions(rules: list[DraftRule]) -> Iterator[tuple[DraftRule, str, DraftValue | None]]:
-    """Every asserted value with its kind; None once for each assertion, which may have no field at all."""
+def _undeclared(kind: str, value: DraftValue, given: Fields, report: Report | None) -> None:
+    if report is not None:
+        message = f"{kind} is declared without a field `{value.name}`"
+        near = nearest(value.name, given)
+        report.add(catalogue.UNKNOWN_FIELD, value.name_span, message, expected=one_of(given), nearest=near)
+
+
+def _assertions(rules: list[DraftRule]) -> Iterator[tuple[DraftRule, str, DraftEffect]]:
     for rule in rules:
         for effect in rule.then:
             if effect.form == "assert" and effect.name is not None:
-                yield rule, effect.name, None
-                for value in effect.values:
-                    yield rule, effect.name, value
+                yield rule, effect.name, effect
 
 
 def _merge(before: FieldType, after: FieldType, *, fixed: bool) -> FieldType | None:
@@ -121,8 +123,8 @@ def _unlike(kind: str, name: str, before: FieldType, after: FieldType, *, span: 
     report.add(
         catalogue.UNLIKE_DECLARATIONS,
         span,
-        f"`{name}` of {kind} is a {after.shown} here and a {before.shown} elsewhere",
-        expected=f"a {before.shown}",
+        f"`{name}` of {kind} is {after.shown} here and {before.shown} elsewhere",
+        expected=before.shown,
     )
 
 

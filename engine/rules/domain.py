@@ -71,18 +71,27 @@ def local_choices(pattern: DraftPattern, kinds: Kinds, path: FieldPath) -> Choic
             known = literals if known is None else known & literals
     if known is None:
         return None
-    return frozenset(value for value in known if all(passes(test.op, value, (v for v, _ in test.literals)) for test in tests))
+    return _that_pass(known, tests)
 
 
 def choices(rule: DraftRule, kinds: Kinds, ref: Ref) -> Choices:
     """What the whole rule leaves of a field: its own tests and those of the fields it is joined with."""
     known: Choices = None
+    tests: list[DraftTest] = []
     for same in equals(rule, ref):
         pattern = rule.pattern(same.binding)
-        here = local_choices(pattern, kinds, same.path) if pattern is not None and pattern.form != "missing" else None
+        if pattern is None or pattern.form == "missing":
+            continue
+        here = local_choices(pattern, kinds, same.path)
         if here is not None:
             known = here if known is None else known & here
-    return known
+        if pattern.form == "fact":
+            tests += [test for test in pattern.tests if test.path == same.path and not any(test.refs)]
+    return None if known is None else _that_pass(known, tests)
+
+
+def _that_pass(known: frozenset[Scalar], tests: list[DraftTest]) -> frozenset[Scalar]:
+    return frozenset(value for value in known if all(passes(test.op, value, (it for it, _ in test.literals)) for test in tests))
 
 
 def shown(test: DraftTest) -> str:

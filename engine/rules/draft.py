@@ -90,6 +90,8 @@ class DraftEffect:
     name: str | None = None
     name_span: Span | None = None
     values: tuple[DraftValue, ...] = ()
+    unread: tuple[str, ...] = ()
+    """Names whose values could not be read: they are there all the same."""
     rate: Rate | None = None
     retry: Retry | None = None
     ttl: Micros | None = None
@@ -112,6 +114,7 @@ class DraftRule:
     has_severity: bool = False
     """The key stands there, readable or not."""
     title: str = ""
+    has_title: bool = False
     runbook: str = ""
     advice: str = ""
     incident: str = ""
@@ -120,6 +123,11 @@ class DraftRule:
     key: DraftText | None = None
     priority: int = 0
     resolve_after: Micros | None = None
+
+    @property
+    def shown(self) -> str:
+        """How findings call it."""
+        return f"the rule `{self.id}`" if self.id else "the rule"
 
     def pattern(self, name: str) -> DraftPattern | None:
         """The pattern under `when` of that name."""

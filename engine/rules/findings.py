@@ -89,6 +89,15 @@ class Report:
                 return Span(span.file, number, found + 1, len(part))
         return span
 
+    def has_error_at(self, span: Span) -> bool:
+        """An error was found there: what follows from it is no finding of its own."""
+        return any(finding.is_error and finding.position == span.position for finding in self._found)
+
+    @property
+    def count(self) -> int:
+        """How many there are so far."""
+        return len(self._found)
+
     @property
     def failed(self) -> bool:
         """An error is among the findings."""
@@ -142,8 +151,7 @@ def _lines(finding: Finding) -> list[str]:
         lines.append(f"{'':>5} = did you mean `{finding.nearest}`?")
     if finding.expected:
         lines.append(f"{'':>5} = expected: {_shorten(_clean(finding.expected), 600)}")
-    if finding.hint:
-        lines.append(f"{'':>5} = {_shorten(_clean(finding.hint), 400)}")
+    lines.append(f"{'':>5} = {_shorten(_clean(finding.hint or check.mend), 400)}")
     return lines
 
 

@@ -31,10 +31,11 @@ class FieldType:
 
     @property
     def shown(self) -> str:
-        """For people."""
+        """For people: `an integer`, `one of ok, lost, gap`."""
         if self.choices:
             return f"one of {', '.join(self.choices)}"
-        return {"map": "map of strings", "list": "list of strings", "any": "value"}.get(self.name, self.name)
+        words = {"map": "a map of strings", "list": "a list of strings", "any": "a value", "integer": "an integer"}
+        return words.get(self.name, f"a {self.name}")
 
 
 ANY = FieldType("any")

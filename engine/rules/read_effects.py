@@ -68,7 +68,8 @@ def _read_alert(mapping: MapNode, report: Report) -> DraftEffect:
 
 def _read_do(mapping: MapNode, report: Report) -> DraftEffect:
     action: str | None = None
-    values = []
+    values: list[DraftValue | None] = []
+    unread: list[str] = []
     rate, retry = mapping.get("rate"), mapping.get("retry")
     span = name_span = mapping.span
     for key, value in mapping.entries:
@@ -76,12 +77,14 @@ def _read_do(mapping: MapNode, report: Report) -> DraftEffect:
             action, span, name_span = shape.as_name(value, "the action", report), key.span, value.span
         elif key.text not in ("rate", "retry"):
             values.append(_read_value(key, value, report))
+            unread += [key.text] if values[-1] is None else []
     return DraftEffect(
         "do",
         span,
         name=action,
         name_span=name_span,
         values=tuple(value for value in values if value is not None),
+        unread=tuple(unread),
         rate=shape.as_rate(rate, "`rate`", report) if rate is not None else None,
         retry=_read_retry(retry, report) if retry is not None else None,
     )
@@ -116,12 +119,15 @@ def _read_assert(mapping: MapNode, report: Report) -> DraftEffect:
         return DraftEffect("assert", span)
     kind, kind_span = _read_kind(inner, "`assert`", report)
     ttl, supported = inner.get("ttl"), inner.get("while_supported")
+    values = _read_fields(inner, ("fact", "ttl", "while_supported"), report)
+    read = {"fact", "ttl", "while_supported", *(value.name for value in values)}
     return DraftEffect(
         "assert",
         span,
         name=kind,
         name_span=kind_span,
-        values=_read_fields(inner, ("fact", "ttl", "while_supported"), report),
+        values=values,
+        unread=tuple(key for key in inner.keys if key not in read),
         ttl=shape.as_duration(ttl, "`ttl`", report) if ttl is not None else None,
         while_supported=bool(shape.as_bool(supported, "`while_supported`", report)) if supported is not None else False,
     )

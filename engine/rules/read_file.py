@@ -7,7 +7,7 @@ from engine.facts.outcomes import Severity
 from engine.rules import catalogue, shape
 from engine.rules.draft import DraftEffect, DraftFile, DraftKind, DraftPattern, DraftRule, DraftText
 from engine.rules.findings import Report, Span
-from engine.rules.kinds import DECLARABLE, FieldType
+from engine.rules.kinds import ANY, DECLARABLE, FieldType
 from engine.rules.read_effects import RESERVED, read_then
 from engine.rules.read_patterns import read_unless, read_when
 from engine.rules.text import BINDING
@@ -33,10 +33,10 @@ KEBAB = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 def read_file(tree: Node, file: str, order: int, report: Report) -> DraftFile:
     """Drafts of everything in a file; `order` is its place among the files."""
-    mapping = shape.as_map(tree, "a rules file", report)
+    mapping = shape.as_map(tree, "the file", report)
     if mapping is None:
         return DraftFile(file)
-    shape.known_keys(mapping, FILE_KEYS, "a rules file", report)
+    shape.known_keys(mapping, FILE_KEYS, "the file", report)
     incident = _text(mapping, "incident", report)
     facts, rules = mapping.get("facts"), mapping.get("rules")
     kinds = _read_kinds(facts, report) if facts is not None else ()
@@ -81,6 +81,7 @@ def _read_rule(node: Node, order: tuple[int, int], incident: str, report: Report
         severity=shape.as_choice(severity, "`severity`", SEVERITIES, report) if severity is not None else None,
         has_severity=severity is not None,
         title=_text(mapping, "title", report),
+        has_title="title" in mapping.keys,
         runbook=_text(mapping, "runbook", report),
         advice=_text(mapping, "next", report),
         incident=incident,
@@ -173,6 +174,5 @@ def _read_declared(body: MapNode, report: Report) -> tuple[tuple[str, FieldType,
             )  # fmt: skip
             continue
         name = shape.as_choice(value, f"the type of `{key.text}`", DECLARABLE, report)
-        if name is not None:
-            fields.append((key.text, DECLARABLE[name], key.span))
+        fields.append((key.text, DECLARABLE.get(name or "", ANY), key.span))
     return tuple(fields)

@@ -167,8 +167,8 @@ def read_test(key: ScalarNode, value: Node, report: Report) -> DraftTest | None:
         report.add(
             catalogue.UNKNOWN_MODIFIER,
             report.within(key.span, modifier) if modifier else key.span,
-            f"there is no modifier `{modifier}`" if "|" not in modifier else "a field takes one modifier",
-            nearest=nearest(modifier, MODIFIERS),
+            "a field takes one modifier" if "|" in modifier else f"there is no modifier `{modifier}`",
+            nearest="" if "|" in modifier else nearest(modifier, MODIFIERS),
             expected=one_of(MODIFIERS),
         )
         return None

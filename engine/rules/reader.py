@@ -91,9 +91,12 @@ def check_texts(texts: Iterable[tuple[str, bytes]], report: Report | None = None
     names = []
     for order, (name, data) in enumerate(texts):
         names.append(name)
+        before = report.count
         tree = parse_yaml(data, name, report)
         if tree is not None:
             drafts.append(read_file(tree, name, order, report))
+        elif report.count == before:
+            report.add(catalogue.NO_RULES, Span(name, 1, 1), "the file is empty")
     kinds = declare(drafts, built_in_kinds(), report)
     rules = [rule for draft in drafts for rule in draft.rules]
     run_checks(rules, kinds, report)

@@ -29,7 +29,7 @@ def field_of_kind(kind: Kind, path: FieldPath) -> FieldType | Problem:
         return found
     whole = join_path(path)
     if len(path) > 1 and (head := kind.type_of((path[0],))) is not None:
-        message = f"`{path[0]}` of {kind.name} is a {head.name}: there is nothing in it"
+        message = f"`{path[0]}` of {kind.name} is {head.shown}: there is nothing in it"
         return Problem(catalogue.UNKNOWN_FIELD, whole, message, f"`{path[0]}` without a dot")
     message = f"{kind.name} has no field `{path[0]}`"
     return Problem(catalogue.UNKNOWN_FIELD, path[0], message, one_of(kind.names), nearest(path[0], kind.names))

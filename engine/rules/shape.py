@@ -102,7 +102,7 @@ def as_number(node: Node, what: str, low: float, high: float, report: Report) ->
         report.add(catalogue.WRONG_SHAPE, node.span, f"{what} is {describe(node)}", expected="a number")
         return None
     if not low <= node.value <= high:
-        report.add(catalogue.OUT_OF_RANGE, node.span, f"{what} is {node.text}", expected=f"from {low:g} to {high:g}")
+        report.add(catalogue.OUT_OF_RANGE, node.span, f"{what} is {node.text}", expected=f"from {low:.10g} to {high:.10g}")
         return None
     return node.value
 

@@ -61,6 +61,9 @@ class MapNode:
 
 Node = ScalarNode | ListNode | MapNode
 
+_STANDARD = "tag:yaml.org,2002:"
+"""What `!!` at the start of a tag stands for."""
+
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INT = re.compile(r"[-+]?[0-9]{1,18}")  # within 64 bits; what is longer stays a text and is refused where a number is wanted
@@ -134,11 +137,13 @@ def parse_yaml(data: bytes, file: str, report: Report) -> Node | None:
     try:
         return _Builder(file, report).build(text)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+        begun, problem = error.context_mark, error.problem or "no YAML"
+        # What was never closed is marked where it begins: its end is the end of the file.
+        mark = begun if begun and "end of stream" in problem else error.problem_mark or begun
         span = Span(file, mark.line + 1, mark.column + 1) if mark else Span(file, 1, 1)
-        begun = error.context_mark
         where = f", {error.context} begun at line {begun.line + 1}" if error.context and begun else ""
-        report.add(catalogue.YAML_FAULT, span, f"{error.problem or 'no YAML'}{where}")
+        hint = "indent with blanks: YAML takes no tabs" if _tab_before(text, span) else ""
+        report.add(catalogue.YAML_FAULT, span, f"{problem}{where}", hint=hint)
     except yaml.YAMLError as error:
         report.add(catalogue.YAML_FAULT, Span(file, 1, 1), str(error).splitlines()[0] if str(error) else "no YAML")
     except _StopError as stop:
@@ -149,6 +154,11 @@ def parse_yaml(data: bytes, file: str, report: Report) -> Node | None:
 def _marks(event: yaml.Event) -> tuple[yaml.Mark, yaml.Mark]:
     """Where an event starts and ends; libyaml always says."""
     return cast("yaml.Mark", event.start_mark), cast("yaml.Mark", event.end_mark)
+
+
+def _tab_before(text: str, span: Span) -> bool:
+    lines = text.split("\n")[span.line - 1 : span.line]
+    return any("\t" in line[: span.column] for line in lines)
 
 
 class _StopError(Exception):
@@ -199,7 +209,12 @@ class _Builder:
             return
         tag = event.tag if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent) else None
         if tag is not None:
-            self._report.add(catalogue.YAML_FAULT, span, f"the tag `{tag}` means nothing here", hint="leave the tag out")
+            self._report.add(
+                catalogue.YAML_FAULT,
+                span,
+                f"the tag `{tag.replace(_STANDARD, '!!')}` means nothing here",
+                hint="leave the tag out",
+            )
         if isinstance(event, yaml.ScalarEvent):
             plain = not event.style and tag is None
             node = ScalarNode(span, resolve(event.value) if plain else event.value, event.value)

@@ -40,20 +40,16 @@ def check_unused(rule: DraftRule, report: Report) -> None:
     for pattern in binding:
         joined = any(True for test in pattern.tests for _ in test.refs)
         if pattern.name not in used and not joined and not pattern.name.startswith("_"):
-            report.add(
-                catalogue.UNUSED_BINDING,
-                pattern.name_span,
-                f"`{pattern.name}` is joined with no other pattern and used nowhere",
-                hint=f"join it (field: ${_other(binding, pattern)}.field), use it, or call it `_{pattern.name}` if it only has to be there",
-            )
-
-
-def _other(patterns: list[DraftPattern], pattern: DraftPattern) -> str:
-    return next(other.name for other in patterns if other is not pattern)
+            other = next(other.name for other in binding if other is not pattern)
+            hint = f"join it (field: ${other}.field), use it, or call it `_{pattern.name}` if it only has to be there"
+            message = f"`{pattern.name}` is joined with no other pattern and used nowhere"
+            report.add(catalogue.UNUSED_BINDING, pattern.name_span, message, hint=hint)
 
 
 def check_joins(rule: DraftRule, kinds: Kinds, report: Report) -> None:
     """Patterns that may match many facts each, with no equality between them."""
+    if any(rule.pattern(name) is None for name in uses(rule)):
+        return  # a join may be meant by the name that means nothing
     groups = _groups(rule)
     wide: dict[str, DraftPattern] = {}
     events: dict[str, DraftPattern] = {}

@@ -1,5 +1,6 @@
 """Do the effects of a rule make sense: actions and parameters, asserted and retracted facts, texts with placeholders?"""
 
+import re
 from datetime import UTC, datetime
 
 from engine.actions import ACTIONS, ActionSpec
@@ -18,10 +19,14 @@ _SAMPLES: dict[str, object] = {
     "string": "text",
     "integer": 1,
     "number": 0.5,
-    "boolean": True,
     "time": datetime(2026, 11, 20, tzinfo=UTC),
 }
 """One value of each type, to try a format on."""
+
+
+# Four digits in a format would make a text of a thousand blanks and more out of one number.
+_BAD_FORMAT = re.compile(r"[0-9]{4}|[{}\x00-\x1f]")
+_MAX_FORMAT = 32
 
 
 def check_effects(rule: DraftRule, kinds: Kinds, report: Report) -> None:
@@ -57,17 +62,22 @@ def _check_placeholder(rule: DraftRule, part: Placeholder, span: Span, kinds: Ki
     sample = _SAMPLES.get(found.name)
     if not part.format or found.name == "any":
         return
-    try:
-        if sample is None or isinstance(sample, bool):
-            raise ValueError("takes none")
-        format(sample, part.format)
-    except (ValueError, TypeError):
+    if sample is None or not _formats(sample, part.format):
         report.add(
             catalogue.BAD_FORMAT,
             report.within(span, f":{part.format}}}"),
-            f"`{name}` is a {found.shown}: the format `{part.format}` does not go with it",
+            f"`{name}` is {found.shown}: the format `{part.format}` does not go with it",
             expected="one such as .1f or .0%" if found.name in ("integer", "number") else "none",
         )
+
+
+def _formats(sample: object, form: str) -> bool:
+    if len(form) > _MAX_FORMAT or _BAD_FORMAT.search(form):
+        return False
+    try:
+        return bool(format(sample, form))
+    except (ValueError, TypeError):
+        return False
 
 
 def _check_refs(rule: DraftRule, value: DraftValue, kinds: Kinds, report: Report) -> None:
@@ -103,7 +113,7 @@ def _check_action(rule: DraftRule, effect: DraftEffect, kinds: Kinds, report: Re
             )
         else:
             _check_type(rule, value, FieldType(param.type), f"`{value.name}` of {spec.name}", kinds=kinds, report=report)
-    given = {value.name for value in effect.values}
+    given = {*effect.unread, *(value.name for value in effect.values)}
     for name, param in spec.params.items():
         if param.required and name not in given:
             report.add(
@@ -125,10 +135,10 @@ def _check_assert(rule: DraftRule, effect: DraftEffect, kinds: Kinds, report: Re
     place = effect.name_span or effect.span
     report.add(catalogue.BUILT_IN_ASSERT, place, f"{kind.name} is a built-in fact kind")
     _check_fields(rule, effect, kinds, report)
-    given = {value.name for value in effect.values}
+    given = {*effect.unread, *(value.name for value in effect.values)}
     for name, found in kind.fields.items():
         if found.required and name not in given:
-            report.add(catalogue.MISSING_PARAMETER, place, f"{kind.name} needs `{name}`", expected=f"{name}: a {found.shown}")
+            report.add(catalogue.MISSING_PARAMETER, place, f"{kind.name} needs `{name}`", expected=f"{name}: {found.shown}")
 
 
 def _check_retract(rule: DraftRule, effect: DraftEffect, kinds: Kinds, report: Report) -> None:
@@ -182,10 +192,10 @@ def _check_type(rule: DraftRule, value: DraftValue, wanted: FieldType, what: str
         # In an effect a time may be written out: the fact model reads it.
         fault = "" if wanted.name == "time" and isinstance(given, str) else literal_fault(wanted, given)
         if wanted.name in ("map", "list"):
-            fault = f"a {wanted.shown}"
+            fault = wanted.shown
         if fault:
             report.add(
-                catalogue.WRONG_TYPE, value.span, f"{what} is a {wanted.name}, this is {describe_value(given)}", expected=fault
+                catalogue.WRONG_TYPE, value.span, f"{what} is {wanted.shown}, this is {describe_value(given)}", expected=fault
             )
         elif wanted.choices and given not in wanted.choices:
             near = nearest(str(given), wanted.choices)
@@ -197,6 +207,4 @@ def _check_type(rule: DraftRule, value: DraftValue, wanted: FieldType, what: str
     if not comparable(wanted, found) or {wanted.name, found.name} == {"integer", "number"} != {wanted.name}:
         if wanted.name == "number" and found.name == "integer":
             return
-        report.add(
-            catalogue.WRONG_TYPE, value.span, f"{what} is a {wanted.name}, this is a {found.shown}", expected=f"a {wanted.shown}"
-        )
+        report.add(catalogue.WRONG_TYPE, value.span, f"{what} is {wanted.shown}, this is {found.shown}", expected=wanted.shown)

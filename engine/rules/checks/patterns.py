@@ -41,7 +41,7 @@ def check_patterns(rule: DraftRule, kinds: Kinds, report: Report) -> None:
                 report.add(
                     catalogue.WRONG_TYPE,
                     span,
-                    f"`{join_path(path)}` is a {found.shown}",
+                    f"`{join_path(path)}` is {found.shown}",
                     expected="a field with one value to count by",
                 )
         for test in pattern.tests:
@@ -81,9 +81,9 @@ def _check_test(rule: DraftRule, pattern: DraftPattern, kind: Kind, test: DraftT
     if fit is not None and test.op not in fit:
         here = "one of equal (no modifier), " if "eq" in fit else ""
         fitting = ", ".join(op for op in _SHOWN_OPS if op in fit)
-        message = f"`{join_path(test.path)}` is a {found.shown}: `{test.op}` does not go with it"
+        message = f"`{join_path(test.path)}` is {found.shown}: `{test.op}` does not go with it"
         if test.op == "eq":
-            message = f"`{join_path(test.path)}` is a {found.shown}: it is not compared as a whole"
+            message = f"`{join_path(test.path)}` is {found.shown}: it is not compared as a whole"
         report.add(catalogue.UNFIT_MODIFIER, test.span, message, expected=here + fitting)
         return
     for value, span in test.literals:
@@ -100,7 +100,7 @@ def _check_literal(test: DraftTest, found: FieldType, value: Scalar, span: Span,
         found = FieldType("string")
     fault = literal_fault(found, value, test.op)
     if fault:
-        report.add(catalogue.WRONG_TYPE, span, f"`{name}` is a {found.name}, this is {describe_value(value)}", expected=fault)
+        report.add(catalogue.WRONG_TYPE, span, f"`{name}` is {found.shown}, this is {describe_value(value)}", expected=fault)
     elif found.choices and test.op in _EQUAL and value not in found.choices:
         near = nearest(str(value), found.choices)
         report.add(catalogue.UNKNOWN_VALUE, span, f"`{name}` is never `{value}`", nearest=near, expected=one_of(found.choices))
@@ -119,7 +119,7 @@ def literal_fault(found: FieldType, value: Scalar, op: Op = "eq") -> str:
     if found.name == "boolean" and not isinstance(value, bool):
         return "true or false"
     if found.name in ("integer", "number") and not is_number:
-        return "a number without quotes" if isinstance(value, str) and _is_numeral(value) else "a number"
+        return "a number without quotes" if isinstance(value, str) and _is_numeral(value) else found.shown
     if found.name == "integer" and op in _EQUAL and isinstance(value, float) and not value.is_integer():
         return "a whole number"
     if found.name == "time":
@@ -166,6 +166,6 @@ def _check_ref(
         report.add(
             catalogue.UNLIKE_TYPES,
             span,
-            f"`{name}` is a {found.name}, `{there}` is a {other.name}",
-            expected=f"a field that is a {mine.name}",
+            f"`{name}` is {found.shown}, `{there}` is {other.shown}",
+            expected=f"a field that is {mine.shown}",
         )

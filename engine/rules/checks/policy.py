@@ -1,6 +1,6 @@
 """Would the guardrails refuse an action each time, given what the rule's patterns require?
 
-No setting allows what is judged here: protected containers, running ones to be removed, shared mounts, mounts of living containers.
+No setting allows what is judged here: protected containers, running ones to be removed, shared mounts, mounts of the living.
 """
 
 from engine.actions import ACTIONS
@@ -26,6 +26,7 @@ def check_policy(rule: DraftRule, kinds: Kinds, report: Report) -> None:
                 reason = _refusal(rule, effect, value, value.value, kinds)
                 if reason:
                     report.add(catalogue.REFUSED_ACTION, value.span, f"{spec.name} is always refused here: {reason}")
+                    break
 
 
 def _refusal(rule: DraftRule, effect: DraftEffect, value: DraftValue, ref: Ref, kinds: Kinds) -> str:

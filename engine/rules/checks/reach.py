@@ -47,7 +47,7 @@ def check_sources(rules: list[DraftRule], kinds: Kinds, report: Report) -> None:
 def _check_field(pattern: DraftPattern, kind: Kind, kinds: Kinds, path: FieldPath, report: Report) -> None:
     tests = [test for test in pattern.tests if test.path == path]
     absent = [test for test in tests if test.op == "exists" and test.values == (False,)]
-    others = [test for test in tests if test not in absent and not (test.op == "ne")]
+    others = [test for test in tests if test not in absent and test.op != "ne"]
     found = kind.type_of(path)
     if absent and others:
         _contradiction(tests, report)
@@ -104,10 +104,9 @@ def _no_number(tests: list[DraftTest], *, integer: bool) -> bool:
 
 
 def _contradiction(tests: list[DraftTest], report: Report) -> None:
-    last = tests[-1]
     listed = " and ".join(f"`{shown(test)}`" for test in tests)
     message = f"nothing passes {listed}" if len(tests) > 1 else f"nothing passes {listed}: no value is left"
-    report.add(catalogue.UNREACHABLE, last.span, message, hint="several values that will do are a list: field: [one, other]")
+    report.add(catalogue.UNREACHABLE, tests[-1].span, message)
 
 
 def _check_count(pattern: DraftPattern, kind: Kind, report: Report) -> None:
@@ -180,6 +179,8 @@ def _implied(rule: DraftRule, pattern: DraftPattern, test: DraftTest, kinds: Kin
 
 
 def _check_asserted(pattern: DraftPattern, kinds: Kinds, assertions: list[tuple[DraftRule, DraftEffect]], report: Report) -> None:
+    if any(report.has_error_at(span) for test in pattern.tests for span in (test.span, *test.value_spans)):
+        return
     made = [asserted(rule, effect, kinds) for rule, effect in assertions if effect.name == pattern.kind]
     if any(could_match(values, pattern) for values in made):
         return

@@ -19,13 +19,13 @@ def check_ids(rules: list[DraftRule], report: Report) -> None:
 
 def check_whole(rule: DraftRule, kinds: Kinds, report: Report) -> None:
     """One rule."""
-    if not rule.title:
-        report.add(catalogue.NO_TITLE, rule.id_span, f"the rule `{rule.id}` has no `title`")
+    if not rule.has_title:
+        report.add(catalogue.NO_TITLE, rule.id_span, f"{rule.shown} has no `title`")
     if rule.raises_alert and not rule.has_severity:
         report.add(
             catalogue.NO_SEVERITY,
             rule.id_span,
-            f"the rule `{rule.id}` raises an alert and has no `severity`",
+            f"{rule.shown} raises an alert and has no `severity`",
             expected=f"severity: {', '.join(SEVERITIES)}",
         )
     if rule.hold and rule.hold_span is not None and rule.when:

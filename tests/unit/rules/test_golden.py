@@ -1,0 +1,51 @@
+"""Faulty rules files and what the check says of each, word for word. `scripts/golden-rules` writes the expected texts anew."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from engine.rules.catalogue import CATALOGUE
+from engine.rules.reader import check_texts, render_json, render_text
+
+ROOT = Path(__file__).resolve().parents[3]
+CASES = sorted((ROOT / "tests" / "golden" / "rules").iterdir())
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_text_is_as_expected(case: Path) -> None:
+    """The findings of a faulty file, with places, excerpts, carets and advice, are exactly those that were reviewed."""
+    checked = check_texts([("rules.yaml", (case / "rules.yaml").read_bytes())])
+    assert render_text(checked.findings) == (case / "expected.txt").read_text(encoding="utf-8")
+    assert checked.findings, "a golden file without a fault shows nothing"
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_json_says_the_same(case: Path) -> None:
+    """Tools get one entry for each finding, with a place that lies in the file and a known id."""
+    data = (case / "rules.yaml").read_bytes()
+    checked = check_texts([("rules.yaml", data)])
+    body = json.loads(render_json(checked.findings))
+    assert len(body["findings"]) == len(checked.findings) == body["errors"] + body["warnings"]
+    lines = data.count(b"\n") + 1
+    for finding in body["findings"]:
+        assert finding["id"] in CATALOGUE
+        assert 1 <= finding["line"] <= lines
+        assert 1 <= finding["column"] < finding["end_column"]
+        assert finding["hint"]
+
+
+def test_every_check_is_shown() -> None:
+    """Each check that a single file can run into stands in at least one golden file."""
+    elsewhere = {
+        "DW004",  # needs a thousand findings: test_findings.py
+        "DW501",  # needs the tests of rules: test_reader.py
+        "DW502",
+    }
+    texts = "".join((case / "expected.txt").read_text(encoding="utf-8") for case in CASES)
+    assert {ident for ident in CATALOGUE if f" {ident} " not in texts} == elsewhere
+
+
+def test_there_are_enough_of_them() -> None:
+    """The collection covers what people get wrong: at least sixty files."""
+    assert len(CASES) >= 60
