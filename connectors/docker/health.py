@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from connectors.docker.candidates import Candidates
@@ -100,6 +101,13 @@ class DockerHealth:
         self._last_seen: dict[str, str] = {}
         self._told: Daemon | None = None
         self._told_at = float("-inf")
+
+    @property
+    def root_dir(self) -> Path | None:
+        """The engine's data root, as it names it itself; None while it is not known."""
+        told = self._info.value.root_dir if self._info.value is not None else ""
+        root = told or self._last_seen.get("root_dir", "")
+        return Path(root) if root else None
 
     async def run(self, sink: Sink, cursor: str | None) -> None:
         """See `FactSource`. Goes on until cancelled, whatever the engine does."""
