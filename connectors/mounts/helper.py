@@ -206,7 +206,7 @@ def answer(helper: Helper, line: bytes) -> dict[str, object]:
         return {"ok": False, "kind": error.kind, "error": str(error)}
     except OSError as error:
         return {"ok": False, "kind": _KINDS.get(error.errno or 0, "failed"), "error": f"{error.strerror}: {error.filename!r}"}
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         return {"ok": False, "kind": "failed", "error": f"not a request: {error!r}"}
 
 

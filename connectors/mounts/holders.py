@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from connectors.mounts.layers import Layers, Mark, mark_of_file_system, mark_of_path
+from connectors.mounts.layers import FOLDERS_OF_CONTAINERS, Layers, Mark, mark_of_file_system, mark_of_path
 from connectors.mounts.mountinfo import Mount, holding, parse, place, shown
 from connectors.processes import proc as processes
 from connectors.processes.cgroups import container_of_pid
@@ -195,7 +195,7 @@ def _owner(mount: Mount, mounts: dict[int, Mount], layers: Layers, home: tuple[b
         return None
     marks: list[tuple[Mark | None, bool]] = [(mark_of_file_system(mount.source, mount.options), False)]
     places = (place(mount, mounts), (mount.device, mount.root))
-    marks.extend((mark_of_path(where[1]), _within(where, home)) for where in places if where is not None)
+    marks.extend((mark_of_path(where[1]), _at_home(where, home)) for where in places if where is not None)
     marks.append((mark_of_path(mount.point), False))
     for mark, at_home in marks:
         if mark is not None and (mark.layer or at_home or layers.knows(mark.id)):
@@ -205,5 +205,8 @@ def _owner(mount: Mount, mounts: dict[int, Mount], layers: Layers, home: tuple[b
     return None
 
 
-def _within(where: tuple[bytes, bytes], home: tuple[bytes, bytes] | None) -> bool:
-    return home is not None and where[0] == home[0] and where[1].startswith(home[1].rstrip(b"/") + b"/")
+def _at_home(where: tuple[bytes, bytes], home: tuple[bytes, bytes] | None) -> bool:
+    """True directly in this data root's own folders; a Docker inside a container may have its data in one of our volumes."""
+    if home is None or where[0] != home[0]:
+        return False
+    return where[1].startswith(tuple(home[1].rstrip(b"/") + folder for folder in FOLDERS_OF_CONTAINERS))

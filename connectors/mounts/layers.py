@@ -12,6 +12,9 @@ from connectors.processes.proc import read
 
 _ID = re.compile(r"[0-9a-f]{64}")
 
+FOLDERS_OF_CONTAINERS = (b"/containers/", b"/rootfs/")
+"""Where, below the data root, a folder is named by a container's id."""
+
 _HEX64 = rb"([0-9a-f]{64})"
 _OF_CONTAINER = re.compile(rb"(?:^|/)(?:containers|rootfs/[^/]+)/" + _HEX64 + rb"(?:/(.*))?$", re.DOTALL)
 """`containers/ID/mounts/shm` and `containers/ID/shm` (Docker up to 17.x); `rootfs/overlayfs/ID` of the containerd image store."""

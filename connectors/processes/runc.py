@@ -65,8 +65,8 @@ def find_blocked_runc(proc: Path = processes.PROC, *, min_age_s: float = MIN_AGE
 
 def _blocked(who: Stat, everybody: Mapping[int, Stat], proc: Path, min_age_s: float) -> BlockedRunc | None:
     age = processes.age_s(who, proc)
-    # Stopped (T, t): somebody holds it on purpose. In the kernel (D): it waits for a disk, and no signal reaches it.
-    if age is None or age < min_age_s or who.state not in ("S", "R"):
+    # In the kernel (D) it waits for a disk, and no signal reaches it; traced (t), somebody is looking at it.
+    if age is None or age < min_age_s or not who.alive or who.state in ("D", "t"):
         return None
     verb, container, root = read_command(processes.arguments(who.pid, proc))
     if verb not in VERBS:

@@ -17,7 +17,7 @@ from engine.facts.outcomes import ErrorKind
 from engine.ports.actions import Outcome
 
 _PATTERNS = ("goroutine-stacks-*.log", "daemon-data-*.log")
-"""moby: daemon/debugtrap_unix.go and pkg/stack; the second is written from 17.05 on."""
+"""moby: daemon/debugtrap_unix.go and pkg/stack; the second is written by 17.05 to 19.03."""
 
 _WRITTEN_WITHIN_S = 10.0
 _LOOK_EVERY_S = 0.1

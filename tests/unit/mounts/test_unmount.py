@@ -1,0 +1,167 @@
+"""The decisions of the action `unmount`; what really unmounts is replaced, and proven in tests/live."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from connectors.mounts import unmount
+from connectors.mounts.holders import HeldMount
+from connectors.mounts.leaks import LeakBook
+from connectors.mounts.release import Answer
+from connectors.mounts.unmount import Unmount
+from engine.errors import EngineError
+from engine.facts import Retraction
+from engine.ports.actions import Outcome
+from tests.unit.mounts.fakes import AT, MONITOR, OTHER, VICTIM, FakeEngine, FakeScanner, held
+
+PARAMS = {"holder": MONITOR, "path": "/d/shm", "container": VICTIM}
+
+
+class Bench:
+    """The action with everything around it scripted."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.scanner = FakeScanner(held())
+        self.engine = FakeEngine()
+        self.answers: list[Answer] = [Answer(ok=True)]
+        self.released: list[HeldMount] = []
+        self.commands: list[tuple[str, list[str]]] = []
+        self.exec_gives: tuple[int, str] | Exception = (0, "")
+        self.exec_unmounts = True
+        monkeypatch.setattr(unmount, "release", self._release)
+
+    async def _release(self, mounts: Sequence[HeldMount]) -> list[Answer]:
+        self.released += mounts
+        return self.answers
+
+    async def _exec(self, container: str, argv: Sequence[str]) -> tuple[int, str]:
+        self.commands.append((container, list(argv)))
+        if isinstance(self.exec_gives, Exception):
+            raise self.exec_gives
+        if self.exec_unmounts:
+            self.scanner.there = []
+        return self.exec_gives
+
+    async def run(self, *, with_exec: bool = True, **params: str) -> Outcome:
+        action = Unmount(
+            self.scanner,
+            LeakBook(),
+            status_of=self.engine.status_of,
+            exec_in=self._exec if with_exec else None,
+            host="h1",
+            now=lambda: AT,
+        )
+        return await action.run(PARAMS | params)
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A leak of a dead container, and a helper that works."""
+    return Bench(monkeypatch)
+
+
+@pytest.mark.parametrize("status", ["dead", "removing", "gone"])
+async def test_what_nobody_needs_goes(bench: Bench, status: str) -> None:
+    """Success takes the leak's fact back at once."""
+    bench.engine.status[VICTIM] = status
+    outcome = await bench.run()
+    assert outcome.ok
+    assert outcome.facts == (Retraction(retract="mount_leak", key=f"{MONITOR}|/d/shm", at=AT, host="h1", source="mounts"),)
+    assert [each.mount.id for each in bench.released] == [11]
+
+
+@pytest.mark.parametrize("status", ["running", "paused", "restarting", "created", "exited", ""])
+async def test_mounts_of_containers_that_may_need_them_stay(bench: Bench, status: str) -> None:
+    """Whatever a fact said before: what counts is what the engine says now."""
+    bench.engine.status[VICTIM] = status
+    outcome = await bench.run()
+    assert (outcome.ok, outcome.error_kind, outcome.permanent) == (False, "refused", True)
+    assert bench.released == []
+
+
+async def test_an_engine_that_does_not_say_is_no_permission(bench: Bench) -> None:
+    """It is tried again later."""
+    bench.engine.status[VICTIM] = "silent"
+    outcome = await bench.run()
+    assert (outcome.ok, outcome.error_kind, outcome.permanent) == (False, "unreachable", False)
+    assert bench.released == []
+
+
+async def test_shared_mounts_are_refused(bench: Bench) -> None:
+    """Unmounting one would unmount its peers, the host's among them."""
+    bench.scanner.there = [held(shared=True)]
+    outcome = await bench.run()
+    assert (outcome.ok, outcome.error_kind, outcome.permanent) == (False, "refused", True)
+    assert "shared" in (outcome.error or "")
+    assert bench.released == []
+
+
+async def test_a_mount_of_somebody_else_is_refused(bench: Bench) -> None:
+    """A path that is there but belongs to another container, or to none, is not touched."""
+    bench.scanner.others = [held("/etc/hosts", owner=OTHER)]
+    outcome = await bench.run(path="/etc/hosts")
+    assert (outcome.ok, outcome.error_kind) == (False, "refused")
+    assert "does not belong" in (outcome.error or "")
+    assert bench.released == []
+
+
+async def test_a_mount_that_is_gone_is_success(bench: Bench) -> None:
+    """It is what was wanted; the fact is taken back."""
+    bench.scanner.there = []
+    outcome = await bench.run()
+    assert outcome.ok
+    assert len(outcome.facts) == 1
+    bench.scanner.there, bench.answers = [held()], [Answer(ok=False, kind="not_found", error="gone")]
+    assert (await bench.run()).detail == "/d/shm was gone already"
+
+
+async def test_blindness_is_not_taken_for_absence(bench: Bench) -> None:
+    """Without the right to look, nothing there means nothing."""
+    bench.scanner.there, bench.scanner.blind = [], 5
+    assert (await bench.run()).error_kind == "denied"
+
+
+async def test_busy_is_told_in_the_kernels_words(bench: Bench) -> None:
+    """It is tried again later."""
+    bench.answers = [Answer(ok=False, kind="busy", error="umount: Device or resource busy")]
+    outcome = await bench.run()
+    assert (outcome.error_kind, outcome.error, outcome.permanent) == ("busy", "umount: Device or resource busy", False)
+    assert bench.commands == []
+
+
+async def test_where_the_helper_may_not_exec_does(bench: Bench) -> None:
+    """`umount` in the holder; what counts is that the mount is gone."""
+    bench.answers = [Answer(ok=False, kind="denied", error="setns: Operation not permitted")]
+    outcome = await bench.run()
+    assert outcome.ok
+    assert bench.commands == [(MONITOR, ["umount", "/d/shm"])]
+    assert outcome.detail == "unmounted /d/shm by exec in the container"
+
+
+@pytest.mark.parametrize(
+    ("gives", "kind"),
+    [
+        ((0, "pretends"), "denied"),
+        ((1, "umount: can't unmount /d/shm: Operation not permitted"), "denied"),
+        ((1, "umount: /d/shm: target is busy."), "busy"),
+        ((126, "exec: umount: not found in $PATH"), "denied"),
+        (EngineError("container is not running", kind="conflict"), "denied"),
+        (TimeoutError(), "timeout"),
+    ],
+)
+async def test_exec_that_fails(bench: Bench, gives: tuple[int, str] | Exception, kind: str) -> None:
+    """The outcome names both refusals; an exit code of 0 is not believed."""
+    bench.answers = [Answer(ok=False, kind="denied", error="setns: Operation not permitted")]
+    bench.exec_gives, bench.exec_unmounts = gives, False
+    outcome = await bench.run()
+    assert (outcome.ok, outcome.error_kind) == (False, kind)
+    assert "setns" in (outcome.error or "")
+
+
+async def test_without_exec_or_container_denied_stays_denied(bench: Bench) -> None:
+    """A process of the host cannot be entered by exec."""
+    bench.answers = [Answer(ok=False, kind="denied", error="setns: Operation not permitted")]
+    assert (await bench.run(with_exec=False)).error_kind == "denied"
+    bench.scanner.there = [held(holder=None)]
+    assert (await bench.run(holder="pid:30")).error_kind == "denied"
+    assert bench.commands == []
