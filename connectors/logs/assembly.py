@@ -47,6 +47,7 @@ class Assembly(Generic[Mark]):
         self._name_of = name_of
         self._held: Mark | None = None
         self._held_since: datetime | None = None
+        self._last_at: datetime | None = None
         self._last_name = ""
         self._repeats = 0
 
@@ -62,12 +63,12 @@ class Assembly(Generic[Mark]):
             return found  # nearly every line
         facts = self._stamp(found, mark)
         self._note_pending(mark)
+        self._last_at = at
         return facts
 
     def flush(self, now: datetime) -> list[Fact]:
-        """The facts of a report under way, once `REPORT_WAIT` has gone by since its first line."""
-        since = self._assembler.pending_since
-        if since is None or self._held is None or now - since < REPORT_WAIT:
+        """The facts of a report under way, once the log has been silent for `REPORT_WAIT`."""
+        if self._held is None or (self._last_at is not None and now - self._last_at < REPORT_WAIT):
             return []
         facts = self._stamp(self._assembler.flush(now), self._held)
         self._note_pending(self._held)

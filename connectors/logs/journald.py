@@ -39,7 +39,8 @@ SETTLE_S = 0.25
 """The same until journalctl is known to run well: what it cannot do it says at once."""
 PENDING_S = 0.1
 """The same while a report is under way."""
-_STDERR_CHARS = 1024
+_STDERR_CHARS = 512
+"""Characters kept of what it complains of: the last ones."""
 
 
 class Journald:
@@ -134,6 +135,7 @@ class Journald:
             yield child
         finally:
             await _stop(child)
+            await asyncio.wait([listener], timeout=STOP_S)  # its last words; somebody else may hold the pipe open for ever
             listener.cancel()
             await asyncio.wait([listener])
 

@@ -71,6 +71,15 @@ def test_flush_waits() -> None:
     assert len(assembly.flush(T0 + REPORT_WAIT)) == 1
 
 
+def test_flush_waits_for_silence() -> None:
+    """A report that comes slowly is not cut off between two of its lines."""
+    assembly = assembly_of(Words())
+    assembly.feed("BEGIN", T0, 1)
+    assembly.feed("slow console", T0 + REPORT_WAIT, 2)
+    assert assembly.flush(T0 + REPORT_WAIT * 1.5) == []
+    assert len(assembly.flush(T0 + REPORT_WAIT * 2)) == 1
+
+
 def test_facts_within_a_report() -> None:
     """Facts told while a report is under way share its name, and each has its own suffix."""
     assembly = assembly_of(Words())

@@ -138,7 +138,7 @@ async def test_cursor_waits_for_the_rest_of_a_line(device: Device, monkeypatch: 
 
 @pytest.mark.parametrize("bad", [b"", b"nonsense", b"6,x,1,-;BOOM", errno.EINVAL])
 async def test_unreadable_record(device: Device, bad: Step) -> None:
-    """A record that is none, or does not fit the buffer, is counted; the next one is told. After an empty read it is opened anew."""
+    """A record that is none, or does not fit the buffer, is counted; the next one is told."""
     device.add(record(1, "BOOM 1"), bad, record(2, "BOOM 2"))
     sink = Remembering()
     async with running(ring(device), sink, "b007:0"):
