@@ -1,6 +1,7 @@
 """A folder of rules into a rule set, or into everything that is wrong with it. The only module here that reads files."""
 
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from engine.rules.findings import Finding, Report, Span, render_json, render_tex
 from engine.rules.kinds import Kinds, built_in_kinds
 from engine.rules.model import RuleSet
 from engine.rules.read_file import read_file
+from engine.rules.tested import untested
 from engine.rules.yamltree import MAX_BYTES, parse_yaml
 
 __all__ = ["Checked", "check_texts", "read_rules", "render_json", "render_text", "rule_files"]
@@ -30,6 +32,8 @@ class Checked:
     findings: tuple[Finding, ...]
     kinds: Kinds
     """Every kind that its rules may name, with its fields: the tests of rules are checked against them."""
+    report: Report
+    """The findings and the texts they are about; `with_tests` adds to it."""
     files: tuple[str, ...] = ()
     """The files that were read, as findings name them."""
 
@@ -37,6 +41,13 @@ class Checked:
     def ok(self) -> bool:
         """No error was found."""
         return self.ruleset is not None
+
+    def with_tests(self, *, firing: Collection[str], silent: Collection[str]) -> "Checked":
+        """The same with a warning for each rule that no test expects to fire, or that none shows staying silent."""
+        if self.ruleset is None:
+            return self
+        found = untested(self.ruleset, self.report, firing=firing, silent=silent)
+        return dataclasses.replace(self, findings=found)
 
 
 def rule_files(folder: Path) -> tuple[Path, ...]:
@@ -101,4 +112,4 @@ def check_texts(texts: Iterable[tuple[str, bytes]], report: Report | None = None
     rules = [rule for draft in drafts for rule in draft.rules]
     run_checks(rules, kinds, report)
     ruleset = None if report.failed else build(rules, kinds)
-    return Checked(ruleset, report.findings, kinds, tuple(names))
+    return Checked(ruleset, report.findings, kinds, report, tuple(names))
