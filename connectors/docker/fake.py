@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 
 from connectors.docker.errors import refused
 from connectors.docker.readings import command_of
+from connectors.docker.text import clean_labels
 from engine.errors import EngineError
 from engine.facts.docker import ContainerStatus
 from engine.ports.docker import ContainerDetail, ContainerSummary, EngineInfo, EngineVersion, Pruned
@@ -31,6 +32,8 @@ _STATUSES = ("created", "running", "paused", "restarting", "removing", "exited",
 @dataclass(slots=True)
 class _Box:
     detail: ContainerDetail
+    labels: dict[str, str]
+    """As they were given: events bring them uncut."""
     removal_fails: str = ""
     """What the engine says when it is removed; "" when it can be."""
     start_fails: str = ""
@@ -199,9 +202,9 @@ class FakeEngine:
             status="created",
             oom_killed=False,
             created_at=self._at(),
-            labels=dict(labels or {}),
+            labels=clean_labels(labels),
         )
-        state.boxes[container] = box = _Box(detail)
+        state.boxes[container] = box = _Box(detail, dict(labels or {}))
         self._event("create", box)
         return container
 
@@ -302,7 +305,7 @@ class FakeEngine:
         state = self._state
         state.nano = nano = max(self._now(), state.nano + 1)
         detail = box.detail
-        attributes = own | detail.labels | {"image": detail.image, "name": detail.name}
+        attributes = own | box.labels | {"image": detail.image, "name": detail.name}
         event = {"Type": "container", "Action": action, "Actor": {"ID": detail.id, "Attributes": attributes}}
         line = json.dumps(event | {"scope": "local", "time": nano // 1_000_000_000, "timeNano": nano}).encode() + b"\n"
         state.ring.append((nano, line))

@@ -1,5 +1,6 @@
 """The same things made to happen to a fake engine and to a real one, so that one suite tests both."""
 
+import asyncio
 import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -97,6 +98,7 @@ class FakeHarness(Harness):
         container = self.fake.create("sh", "-c", f"exit {exit_code}", name=name, labels=labels)
         self.fake.start(container)
         self.fake.die(container, exit_code=exit_code)
+        await asyncio.sleep(0)  # gives way, as a real one would: a subscriber that cannot read loses events
         return container
 
     async def unstartable(self) -> str:
@@ -115,6 +117,7 @@ class FakeHarness(Harness):
         noisy = self.fake.create(name="noisy")
         for _ in range(events):
             self.fake.tell(noisy, "exec_create: true", execID="1")
+            await asyncio.sleep(0)
 
     async def restart(self) -> None:
         self.fake.go_down()

@@ -1,0 +1,172 @@
+"""What remedies do to containers, on the fake and on a real engine."""
+
+import pytest
+
+from connectors.docker.actions import PruneImages, RemoveContainer, RestartContainer
+from connectors.docker.book import ContainerBook
+from connectors.docker.fake import FakeEngine
+from connectors.docker.protection import Protection
+from engine.facts import Retraction
+from engine.facts.docker import Container
+from engine.ports.actions import Action
+from engine.ports.docker import ContainerDetail, ContainerEngine
+from tests.contract.docker.harness import FakeHarness, Harness
+
+NOBODY = "f" * 64
+PROTECTION = Protection(names=("db-*",))
+
+
+def _remove(engine: ContainerEngine) -> RemoveContainer:
+    return RemoveContainer(engine, ContainerBook(), protection=PROTECTION)
+
+
+async def test_an_exited_container_is_removed_and_its_fact_taken_back(harness: Harness) -> None:
+    """The outcome is good, the container is gone, and working memory hears of it at once."""
+    container = await harness.exited(0)
+    engine = harness.client()
+    action: Action = _remove(engine)
+    outcome = await action.run({"container": container})
+    assert (outcome.ok, outcome.error) == (True, None)
+    assert isinstance(outcome.facts[-1], Retraction)
+    assert outcome.facts[-1].key == container
+    assert await engine.list_containers() == []
+
+
+async def test_removing_what_is_gone_is_a_success(harness: Harness) -> None:
+    """A 404 means that somebody else has done it; the fact is taken back."""
+    outcome = await _remove(harness.client()).run({"container": NOBODY})
+    assert outcome.ok
+    assert [getattr(fact, "key", None) for fact in outcome.facts] == [NOBODY]
+
+
+async def test_a_running_container_is_refused_and_goes_on(harness: Harness) -> None:
+    """For good: another attempt would be in vain; nothing was sent to the engine that could end it."""
+    container = await harness.running()
+    engine = harness.client()
+    outcome = await _remove(engine).run({"container": container})
+    assert (outcome.ok, outcome.error_kind, outcome.permanent) == (False, "running", True)
+    assert (await engine.inspect(container)).status == "running"
+
+
+@pytest.mark.parametrize(("name", "labels"), [("db-1", None), ("other", {"dockwarden.protect": "true"})])
+async def test_a_protected_container_is_refused(harness: Harness, name: str, labels: dict[str, str] | None) -> None:
+    """By pattern and by label, neither removed nor restarted."""
+    container = await harness.create("true", name=name, labels=labels)
+    engine = harness.client()
+    restart = RestartContainer(engine, ContainerBook(), protection=PROTECTION)
+    for action in (_remove(engine), restart):
+        outcome = await action.run({"container": container})
+        assert (outcome.ok, outcome.error_kind, outcome.permanent) == (False, "refused", True)
+    assert (await engine.inspect(container)).status == "created"
+
+
+async def test_a_failed_removal_says_why_and_tells_the_dead_container(harness: Harness) -> None:
+    """The engine's words, worth another attempt, with the state that no event tells; mended, the next attempt succeeds."""
+    container = await harness.exited(0)
+    await harness.break_removal(container)
+    action = _remove(harness.client())
+    outcome = await action.run({"container": container})
+    assert (outcome.ok, outcome.permanent) == (False, False)
+    assert "unable to remove filesystem" in (outcome.error or "")
+    dead = outcome.facts[-1]
+    assert isinstance(dead, Container)
+    assert (dead.id, dead.status) == (container, "dead")
+    await harness.mend_removal(container)
+    assert (await action.run({"container": container})).ok
+
+
+async def test_restart_restarts(harness: Harness) -> None:
+    """A running container has started anew; one that is not there is not found, for good."""
+    container = await harness.running()
+    engine = harness.client()
+    before = (await engine.inspect(container)).started_at
+    action: Action = RestartContainer(engine, ContainerBook(), protection=PROTECTION)
+    assert (await action.run({"container": container, "timeout": 0})).ok
+    assert (await engine.inspect(container)).started_at != before
+    outcome = await action.run({"container": NOBODY})
+    assert (outcome.error_kind, outcome.permanent) == ("not_found", True)
+
+
+async def test_pruning_says_what_was_removed(harness: Harness) -> None:
+    """Where there is nothing dangling nothing is removed, and named images stay."""
+    action: Action = PruneImages(harness.client())
+    outcome = await action.run({})
+    assert outcome.ok
+    assert outcome.detail == "0 layers and names removed, 0.0 MB freed"
+    assert await harness.create("true")
+
+
+async def test_a_busy_removal_is_busy() -> None:
+    """The wording decides the kind, which rules chain on."""
+    harness = FakeHarness()
+    container = await harness.exited(0)
+    harness.fake.fail_removal(container)
+    outcome = await _remove(harness.fake).run({"container": container})
+    assert (outcome.ok, outcome.error_kind, outcome.permanent) == (False, "busy", False)
+
+
+async def test_a_removal_under_way_is_in_progress() -> None:
+    """Another attempt may find it done."""
+    harness = FakeHarness()
+    container = await harness.exited(0)
+    harness.fake.begin_removal(container)
+    outcome = await _remove(harness.fake).run({"container": container})
+    assert (outcome.ok, outcome.error_kind, outcome.permanent) == (False, "in_progress", False)
+
+
+async def test_an_engine_that_is_gone_is_unreachable() -> None:
+    """No exception, an outcome."""
+    harness = FakeHarness()
+    harness.fake.go_down()
+    for action in (_remove(harness.fake), PruneImages(harness.fake)):
+        outcome = await action.run({"container": NOBODY})
+        assert (outcome.ok, outcome.error_kind, outcome.permanent) == (False, "unreachable", False)
+
+
+async def test_a_hanging_engine_is_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The attempt is bounded by itself, and says that the engine may still be at it."""
+    monkeypatch.setattr("connectors.docker.actions.ATTEMPT_S", 0.05)
+    harness = FakeHarness()
+    container = await harness.exited(0)
+    harness.fake.hang("remove")
+    outcome = await _remove(harness.fake).run({"container": container})
+    assert (outcome.ok, outcome.error_kind, outcome.permanent) == (False, "timeout", False)
+    assert "may still be at it" in (outcome.error or "")
+
+
+class _StartsMeanwhile(FakeEngine):
+    """Somebody starts a container right after it was looked at."""
+
+    async def inspect(self, container: str) -> ContainerDetail:
+        detail = await super().inspect(container)
+        if detail.status == "exited":
+            self.start(container)
+        return detail
+
+
+async def test_a_container_started_since_it_was_looked_at_is_not_killed() -> None:
+    """Removal goes without force then: the engine refuses under its own lock."""
+    engine = _StartsMeanwhile()
+    container = engine.create("true")
+    engine.start(container)
+    engine.die(container)
+    outcome = await _remove(engine).run({"container": container})
+    assert (outcome.ok, outcome.error_kind, outcome.permanent) == (False, "running", True)
+    assert (await engine.inspect(container)).status == "running"
+
+
+class _OldEngine(FakeEngine):
+    """Docker up to 1.12 answers the second removal of a dead container with success and does nothing."""
+
+    async def remove(self, container: str, *, force: bool = False, volumes: bool = False) -> None:
+        await self.inspect(container)
+
+
+async def test_success_that_left_the_container_is_none() -> None:
+    """The container is looked at again afterwards, and a success that removed nothing is a failure."""
+    engine = _OldEngine()
+    container = engine.create("true")
+    engine.become(container, "dead")
+    outcome = await _remove(engine).run({"container": container})
+    assert (outcome.ok, outcome.error_kind) == (False, "failed")
+    assert "still there (dead)" in (outcome.error or "")
