@@ -218,7 +218,7 @@ class OpenFiles(PeriodicSource):
 
 
 def _worth_telling(new: ProcessFiles, old: ProcessFiles | None) -> bool:
-    if old is None or abs(new.ratio - old.ratio) >= _RATIO_STEP:
+    if old is None or round(abs(new.ratio - old.ratio), 4) >= _RATIO_STEP:
         return True
     steady = {"at", "open", "ratio"}
     return new.model_dump(exclude=steady) != old.model_dump(exclude=steady)

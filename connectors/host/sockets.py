@@ -96,7 +96,7 @@ def _differs(new: Sockets, old: Sockets | None) -> bool:
     """Counts move all the time: told is a twentieth more or less, or ten, and each percent of connection tracking."""
     if old is None or new.conntrack_max != old.conntrack_max or (new.conntrack is None) != (old.conntrack is None):
         return True
-    if abs((new.conntrack_ratio or 0) - (old.conntrack_ratio or 0)) >= 0.01:  # noqa: PLR2004 - one percent
+    if round(abs((new.conntrack_ratio or 0) - (old.conntrack_ratio or 0)), 3) >= 0.01:  # noqa: PLR2004 - one percent
         return True
     pairs = ((new.time_wait, old.time_wait), (new.in_use, old.in_use))
     return any(abs(now - then) > max(10, then // 20) for now, then in pairs)

@@ -56,6 +56,8 @@ class ProcTree:
             (folder / "limits").write_text(LIMITS.format(soft=limits[0], hard=limits[1]))
         fds = folder / "fd"
         fds.mkdir(exist_ok=True)
+        for old in fds.iterdir():
+            old.unlink()
         for number in range(files):
             (fds / str(number)).touch()
         return folder
