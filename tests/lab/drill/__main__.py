@@ -12,18 +12,31 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from tests.lab.broker import ScratchBroker
-from tests.lab.drill.containers import ContainerStorm, HeldDeletion, KernelOomKill
+from tests.lab.drill.containers import ContainerStorm, HeldDeletion, ImmutableFile, KernelOomKill
+from tests.lab.drill.hangs import ContainerdStopped, DockerdStopped, InitStopped, StartFails
+from tests.lab.drill.host import DiskFills, DriverChanges, HostRenamed, OpenFiles
 from tests.lab.drill.row import Row, Times
-from tests.lab.drill.scene import Stage, ordinary
+from tests.lab.drill.scene import Stage, on_small_disk, ordinary, under_own_name
 from tests.lab.drill.table import show
 from tests.lab.subscriber import Subscriber
 
-SCENES: dict[str, tuple[Stage, tuple[type[Row], ...]]] = {
+Scenes = dict[str, tuple[Stage, tuple[type[Row], ...]]]
+"""By the sidecar's host name in topics: how the scene is set up, and the rows that take place there one after another."""
+
+MAIN: Scenes = {
     # strace slows the engine of the first one, so the others have one of their own.
     "drill-held": (ordinary, (HeldDeletion,)),
     "drill-storm": (ordinary, (ContainerStorm, KernelOomKill)),
 }
-"""By the sidecar's host name in topics: how the scene is set up, and the rows that take place there one after another."""
+"""The main job: deletions, storms, kills by the kernel."""
+
+FURTHER: Scenes = {
+    "drill-deletion": (ordinary, (ImmutableFile, OpenFiles)),
+    "drill-hangs": (ordinary, (DockerdStopped, ContainerdStopped, InitStopped, StartFails)),
+    "drill-disk": (on_small_disk, (DiskFills, DriverChanges)),
+    "drill-name": (under_own_name, (HostRenamed,)),
+}
+"""What can be made to happen of the other incidents; played too with --all."""
 
 WIDTH = 130
 """Columns, where the output is no terminal and so has no width of its own."""
@@ -46,10 +59,10 @@ async def play(
     return results
 
 
-async def drill(only: str, console: Console) -> int:
-    """Play all scenes (or those whose row's incident contains `only`) and return the exit code."""
+async def drill(scenes: Scenes, only: str, console: Console) -> int:
+    """Play these scenes (or those whose row's incident contains `only`) and return the exit code."""
     began = time.monotonic()
-    chosen = {host: (stage, [row() for row in rows if only in row.incident]) for host, (stage, rows) in SCENES.items()}
+    chosen = {host: (stage, [row() for row in rows if only in row.incident]) for host, (stage, rows) in scenes.items()}
     chosen = {host: (stage, rows) for host, (stage, rows) in chosen.items() if rows}
     if not chosen:
         console.print(f"no row's incident contains {only!r}")
@@ -71,9 +84,10 @@ def main() -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(prog="make drill", description=__doc__)
     parser.add_argument("--only", default="", help="only rows whose incident contains this, for example I5")
+    parser.add_argument("--all", action="store_true", help="also the incidents beyond the main job")
     arguments = parser.parse_args()
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
-    return asyncio.run(drill(arguments.only, console))
+    return asyncio.run(drill(MAIN | FURTHER if arguments.all else MAIN, arguments.only, console))
 
 
 if __name__ == "__main__":

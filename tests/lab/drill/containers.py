@@ -40,6 +40,27 @@ class HeldDeletion(Row):
             yield Trouble(began, victim, repaired=gone, cron=CRON if victim in listed.out else MISSED)
 
 
+class ImmutableFile(Row):
+    """I1 alone: a container is dead because of a file that cannot be deleted; once that is mended a retry deletes it."""
+
+    incident: ClassVar[str] = "I1"
+    fault: ClassVar[str] = "dead container, immutable file, mended when heard"
+    rule: ClassVar[str] = "dead-container"
+
+    @asynccontextmanager
+    async def make(self, scene: Scene) -> AsyncIterator[Trouble]:
+        """Delete it in vain; the deletion that works is the sidecar's."""
+        engine = scene.engine
+        async with faults.dead_containers(engine) as dead:
+            began = Moment()
+            ((container, file),) = dead.items()
+
+            async def gone() -> bool:
+                return await engine.status(container) is None
+
+            yield Trouble(began, container, repaired=gone, end=file.mend, cron=MISSED)
+
+
 class ContainerStorm(Row):
     """I5: a loop creates containers of one image and command that exit at once."""
 

@@ -1,4 +1,4 @@
-"""Where rows take place: an engine, a sidecar on it, and the listener that all share."""
+"""Where rows take place: an engine, a sidecar on it, and the listener that all share. Knows no row."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tests.lab.broker import ScratchBroker
 from tests.lab.engine import ScratchEngine
+from tests.lab.faults import SmallDisk, UtsNamespace, small_disk, uts_namespace
 from tests.lab.sidecar import Sidecar
 from tests.lab.subscriber import Subscriber
 
@@ -18,6 +19,10 @@ class Scene:
     engine: ScratchEngine
     sidecar: Sidecar
     subscriber: Subscriber
+    disk: SmallDisk | None = None
+    """The small disk that its data root is on, where the scene has one."""
+    uts: UtsNamespace | None = None
+    """The sidecar's host name, where it has one of its own."""
 
 
 Stage = Callable[[str, ScratchBroker, Subscriber], AbstractAsyncContextManager[Scene]]
@@ -33,3 +38,27 @@ async def ordinary(host: str, broker: ScratchBroker, subscriber: Subscriber) -> 
     ):
         await sidecar.ready(subscriber)
         yield Scene(host, engine, sidecar, subscriber)
+
+
+@asynccontextmanager
+async def on_small_disk(host: str, broker: ScratchBroker, subscriber: Subscriber) -> AsyncIterator[Scene]:
+    """An engine whose data root is on a file system of 256 MiB, which is easily filled."""
+    async with (
+        small_disk(256) as disk,
+        ScratchEngine(data_root=disk.path / "docker") as engine,
+        Sidecar(engine, broker, host=host) as sidecar,
+    ):
+        await sidecar.ready(subscriber)
+        yield Scene(host, engine, sidecar, subscriber, disk=disk)
+
+
+@asynccontextmanager
+async def under_own_name(host: str, broker: ScratchBroker, subscriber: Subscriber) -> AsyncIterator[Scene]:
+    """A sidecar that sees a host name which can be changed without touching the machine's."""
+    async with (
+        uts_namespace("AMZ-IAD12-OpsResPool-1-2") as uts,
+        ScratchEngine() as engine,
+        Sidecar(engine, broker, host=host, prefix=uts.prefix) as sidecar,
+    ):
+        await sidecar.ready(subscriber)
+        yield Scene(host, engine, sidecar, subscriber, uts=uts)
