@@ -22,11 +22,16 @@ PAUSE_S = 10.0
 """After a look-up that timed out there is none for so long: the engine hangs or is overloaded."""
 
 FILTER_IDS = 64
-"""Up to so many ids are asked for by filter; more by one full list, which costs 0.14 s for 3,000 containers. An address of
-64 ids is 5 KB long, a hundredth of what the engine's HTTP server takes."""
+"""Up to so many ids are asked for by filter (4.3 ms, whatever the number of containers); more by one full list (0.2 s for
+3,000). An address of 64 ids is 5 KB long, a hundredth of what the engine's HTTP server takes."""
 
 CONFIRMATIONS = 4
 """Exit codes confirmed by inspection in one batch of events. Only containers with a label named exitCode need it."""
+
+BURST = 10
+A_SECOND = 20
+"""Look-ups in one go, and a second in the long run. In quiet times an event is looked up at once (1.1 ms); in a storm the events
+of 50 ms share one, so that 6,000 containers at 107 a second cost 1,100 look-ups of 1.3 ms in all."""
 
 _TRIED = 4_096
 _SAME_DEATH = timedelta(seconds=1)
@@ -53,6 +58,8 @@ class Lookup:
         self._clock = clock
         self._not_before = 0.0
         self._tried: OrderedDict[str, None] = OrderedDict()
+        self._tokens = float(BURST)
+        self._filled_at = clock()
 
     async def learn(self, events: Iterable[EngineEvent]) -> None:
         """See to it that the book knows the containers of these events, as far as the engine still has them."""
@@ -65,6 +72,7 @@ class Lookup:
             self._tried.popitem(last=False)
         if not wanted or self._clock() < self._not_before:
             return
+        await self._wait_for_turn()
         try:
             async with asyncio.timeout(self._timeout_s):
                 found = await self._engine.list_containers(ids=wanted if len(wanted) <= FILTER_IDS else ())
@@ -75,6 +83,14 @@ class Lookup:
         for summary in found:
             if summary.id in asked:
                 self._book.learn(summary)
+
+    async def _wait_for_turn(self) -> None:
+        """Keep to the rate; waits 50 ms at most. Meanwhile the stream is drained, and the next look-up serves more events."""
+        now = self._clock()
+        self._tokens = min(BURST, self._tokens + (now - self._filled_at) * A_SECOND) - 1
+        self._filled_at = now
+        if self._tokens < 0:
+            await asyncio.sleep(-self._tokens / A_SECOND)
 
     async def exit_codes(self, events: Iterable[EngineEvent]) -> dict[int, int]:
         """Confirmed exit codes, by the nanoseconds of the event, of deaths whose own code may be a label's."""

@@ -9,7 +9,7 @@ from connectors.docker.protection import Protection
 from engine.facts import Retraction
 from engine.facts.docker import Container
 from engine.ports.actions import Action
-from engine.ports.docker import ContainerDetail, ContainerEngine
+from engine.ports.docker import ContainerDetail, ContainerEngine, EngineInfo
 from tests.contract.docker.harness import FakeHarness, Harness
 
 NOBODY = "f" * 64
@@ -159,12 +159,14 @@ class _OldEngine(FakeEngine):
     """Docker up to 1.12 answers the second removal of a dead container with success and does nothing."""
 
     async def remove(self, container: str, *, force: bool = False, volumes: bool = False) -> None:
-        await self.inspect(container)
+        if self.told_info.version != "1.12.6":
+            await super().remove(container, force=force, volumes=volumes)
 
 
 async def test_success_that_left_the_container_is_none() -> None:
     """The container is looked at again afterwards, and a success that removed nothing is a failure."""
     engine = _OldEngine()
+    engine.told_info = EngineInfo(version="1.12.6")
     container = engine.create("true")
     engine.become(container, "dead")
     outcome = await _remove(engine).run({"container": container})
