@@ -47,7 +47,8 @@ _GRAPHDRIVER = re.compile(
 _CONTAINERD_START = re.compile(r"containerd: start container\b|container did not start before the specified timeout", _FLAGS)
 _OCI = re.compile(
     # as an answer of the API only: what the daemon says when it restarts containers at its own start is another matter
-    r"(?:returned error: |Error response from daemon: |^)(?:failed to create (?:task for container|shim task|shim): )*"
+    r"(?:returned error: |Error response from daemon: |^)"
+    r"(?:failed to create (?:task for container|containerd task|shim task|shim): )*"
     r"(?:OCI runtime (?:create|start) failed|oci runtime error)",
     _FLAGS,
 )

@@ -116,8 +116,9 @@ _XFS_DOWN = re.compile(
     _FLAGS,
 )
 _XFS_ERROR = re.compile(
-    # fs/xfs/xfs_buf.c, xfs_buf_ioerror_alert: the function in parentheses until 4.16, after "in" since; fs/xfs/xfs_error.c
-    r'[Mm]etadata I/O error(?: in "(?P<in>[^"]{1,64})"|.{0,64}?\("(?P<old>[^"]{1,64})"\))?'
+    # fs/xfs/xfs_buf.c, xfs_buf_ioerror_alert: the function in parentheses until 4.16, after "in" since; fs/xfs/xfs_error.c.
+    # From 5.x on the function is printed with its offset: "xfs_trans_read_buf_map+0xc1/0x130 [xfs]"
+    r'[Mm]etadata I/O error(?: in "(?P<in>\w{1,64})[^"]{0,64}"|.{0,64}?\("(?P<old>\w{1,64})"\))?'
     r"|Metadata (?:corruption|CRC error) detected at (?P<at>\w{1,64})"
     r"|Internal error |[Ll]og I/O error|writeback error on |Corruption detected\b",
     _FLAGS,
@@ -137,6 +138,8 @@ def _xfs(text: str) -> Reading | None:
         if (error := _XFS_ERROR.match(found["rest"])) is not None:
             return "fs_error", fields | found_fields({"function": error["in"] or error["old"] or error["at"]})
         return None
+    if text.startswith("XFS: Internal error "):
+        return "fs_error", {"fs": "xfs"}
     if (old := _XFS_OLD.match(text)) is not None:
         return "fs_shutdown", {"fs": "xfs", "device": old["device"] or old["other"]}
     return None

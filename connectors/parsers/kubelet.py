@@ -6,9 +6,9 @@ images/image_gc_manager.go, pleg/generic.go, cri/remote, kuberuntime/kuberuntime
 does not matter.
 """
 
-import json
 import re
 from collections.abc import Callable
+from itertools import islice
 
 from connectors.parsers.dockerd import read_no_space
 from connectors.parsers.reading import Fields, Reading
@@ -23,10 +23,10 @@ _EVICTION = re.compile(r"eviction manager: ", _FLAGS)
 _RECLAIM = re.compile(r"(?:attempting|(?P<must>must evict pod\(s\))) to reclaim\b(?: (?P<resource>[\w.-]{1,64}))?", _FLAGS)
 _EVICTED = ("evicted, waiting for pod to be cleaned up", "evicted successfully")
 _NOTHING = ("eviction thresholds have been met, but no pods are active to evict", "unable to evict any pods from the node")
-_OLD_POD = re.compile(r"(?P<name>[^\s,_()\"]{1,253})_(?P<namespace>[a-z0-9-]{1,63})\((?P<uid>[\w-]{1,64})\)", re.ASCII)
-"""kubelet's format.Pod: `name_namespace(uid)`. Names of nodes in brackets stand in posted lines: kube-proxy-[node IP]."""
-_POSTED_POD = re.compile(
-    r"(?P<name>[^\s,_()\"\[]{1,253}\[[^\]]{1,64}\])_(?P<namespace>[a-z0-9-]{1,63})\((?P<uid>[\w-]{1,64})\)", re.ASCII
+_OLD_POD = re.compile(
+    # kubelet's format.Pod: `name_namespace(uid)`. People who post logs write kube-proxy-[node IP] for the name of theirs.
+    r"(?P<name>[^\s,_()\"\[]{1,253}(?:\[[^\]]{1,64}\])?)_(?P<namespace>[a-z0-9-]{1,63})\((?P<uid>[\w-]{1,64})\)",
+    re.ASCII,
 )
 _NEW_POD = re.compile(r"(?P<namespace>[a-z0-9-]{1,63})/(?P<name>[a-z0-9.-]{1,253})", re.ASCII)
 
@@ -34,7 +34,8 @@ _PLEG = re.compile(
     r"PLEG is not healthy: pleg was last seen active (?P<last_seen>[\d.hmsµn]{2,32}) ago; "
     r"threshold is (?P<threshold>[\d.hmsµn]{2,32})"
 )
-_REINSPECT = re.compile(r"PLEG: pod (?:(?P<pod>\S{1,320}) )?failed reinspection", re.ASCII)
+_REINSPECT = re.compile(r"PLEG: pod (?:(?P<name>[^\s/]{1,253})/(?P<namespace>[^\s/]{1,63}) )?failed reinspection", re.ASCII)
+"""Until 1.19 with the name before the namespace, other than everywhere else."""
 _RUNTIME_DOWN = re.compile(r"container runtime is down|container runtime not ready\b.{0,64}?(?:RuntimeReady=false|$)", _FLAGS)
 _GC_AMOUNT = re.compile(
     r"failed to garbage collect required amount of images\. "
@@ -58,26 +59,15 @@ def _pod_fields(message: str, values: Values) -> Fields:
     pods: list[str] = []
     uid: str | None = None
     listed = values.get("pods", "")
-    if listed.startswith("[{"):  # klog's JSON form
-        try:
-            data = json.loads(listed)
-            pods = [f"{pod['namespace']}/{pod['name']}" for pod in data]
-        except (ValueError, RecursionError, TypeError, KeyError):
-            pods = []
-    if not pods:
-        text = f"{message} {listed} {values.get('pod', '')}"
-        old = list(_POSTED_POD.finditer(text))
-        spans = [found.span() for found in old]
-        old += [found for found in _OLD_POD.finditer(text) if not any(begin <= found.start() < end for begin, end in spans)]
-        old.sort(key=lambda found: found.start())
-        pods = [f"{found['namespace']}/{found['name']}" for found in old]
-        uid = old[0]["uid"] if old else None
+    text = f"{message} {listed} {values.get('pod', '')}"
+    for found in islice(_OLD_POD.finditer(text), MAX_PODS):
+        pods.append(f"{found['namespace']}/{found['name']}")
+        uid = uid or found["uid"]
     if not pods:
         named = listed or values.get("pod", "")
-        pods = [f"{found['namespace']}/{found['name']}" for found in _NEW_POD.finditer(named)]
+        pods = [f"{found['namespace']}/{found['name']}" for found in islice(_NEW_POD.finditer(named), MAX_PODS)]
     if not pods:
         return {}
-    pods = pods[:MAX_PODS]
     uid = uid or values.get("podUID")
     return {"pods": pods, "pod": pods[0], "namespace": pods[0].partition("/")[0]} | ({"uid": uid} if uid else {})
 
@@ -108,8 +98,8 @@ def _pleg(message: str, values: Values) -> Reading | None:
     if (found := _PLEG.search(message)) is not None:
         return "pleg_unhealthy", {"last_seen": found["last_seen"], "threshold": found["threshold"]}
     if (again := _REINSPECT.search(message)) is not None:
-        pod = again["pod"] or values.get("pod", "")
-        return "kubelet_pleg_reinspect_failed", _pod_fields("", {"pod": pod})
+        named = {"pod": f"{again['namespace']}/{again['name']}"} if again["name"] else values
+        return "kubelet_pleg_reinspect_failed", _pod_fields("", named)
     return None
 
 

@@ -77,8 +77,21 @@ def _from_json(line: str) -> Record | None:
         return None
     if not isinstance(data, dict) or not isinstance(data.get("msg"), str):
         return None
-    values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in data.items()}
+    values = {key: _as_text(value) for key, value in data.items()}
     return Record(values.pop("msg"), values, _time(values.get("time", "")))
+
+
+def _as_text(value: object) -> str:
+    """A value of a JSON record as the text form writes it: an object reference of klog (a pod, say) is `namespace/name`."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return "[" + " ".join(_as_text(part) for part in value) + "]"
+    if isinstance(value, dict) and isinstance(value.get("name"), str):
+        return f"{value.get('namespace') or ''}/{value['name']}"
+    if isinstance(value, dict) and isinstance(value.get("ID"), str):  # a container id with its kind beside it
+        return str(value["ID"])
+    return "" if value is None else str(value)
 
 
 def read_logrus(line: str) -> Record:

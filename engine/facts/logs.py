@@ -141,7 +141,7 @@ class DaemonLog(LogFact):
     cause: str | None = Field(default=None, description="The error at the end of the chain: device or resource busy, …")
     path: str | None = None
     driver: str | None = Field(default=None, description="Storage driver the failure names.")
-    api: str | None = Field(default=None, description="API call the failure answered.")
+    api: str | None = Field(default=None, description="Version of the Docker API in which the failed call was made: 1.24, say.")
     container_ref: str | None = Field(default=None, description="Container as the caller named it: a name or any form of the id.")
     seconds: int | None = None
     signal: int | None = None
