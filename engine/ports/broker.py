@@ -51,6 +51,10 @@ class Outbox(Protocol):
         """Return when there is a row with a number above `after`."""
 
 
+MAX_DENIED_NAMED = 100
+"""How many denied topics are named in the status."""
+
+
 @dataclass(slots=True)
 class LinkState:
     """What is known of the connection, for the status. Written by the publisher alone."""
@@ -70,6 +74,13 @@ class LinkState:
     """Rows given up, because the broker can never take them."""
     denied_topics: dict[str, str] = field(default_factory=dict)
     """Topics that the broker denies at present, with its reason; at most 100 are named."""
+
+    def note_denied(self, topic: str, reason: str | None) -> None:
+        """Name a topic that is denied; None: it is not any more."""
+        if reason is None:
+            self.denied_topics.pop(topic, None)
+        elif topic in self.denied_topics or len(self.denied_topics) < MAX_DENIED_NAMED:
+            self.denied_topics[topic] = reason
 
 
 StatusSource = Callable[[], Message]

@@ -1,0 +1,278 @@
+"""A link over aiomqtt: one connection to a real broker.
+
+aiomqtt does the work. Three things that it does not tell are taken from the callbacks that it gives to paho:
+
+- the reason code of an acknowledgement (its `publish` returns normally when the broker denies a message);
+- the limits that the broker sets in its CONNACK;
+- a connection closed before the CONNACK.
+
+Knows no outbox.
+"""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, NoReturn
+
+import aiomqtt
+import paho.mqtt.client as paho
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from connectors.mqtt.link import Link, Sent, Version
+from connectors.mqtt.refusals import Acknowledgement, ClosedUnansweredError, acknowledgement, connect_error
+from connectors.mqtt.settings import BrokerSettings
+from engine.errors import BrokerError
+from engine.ports.broker import Message, OutboxRow
+
+_FAREWELL_S = 2.0
+"""To say goodbye and to close in order; then the connection is cut."""
+_COMMANDS_WAITING = 100
+"""Commands that wait to be handled; beyond them aiomqtt drops with a warning."""
+_HEADERS = 64
+"""Bytes that a PUBLISH has beside topic and payload, at most: fixed header 5, lengths and id 4, expiry 5, with room to spare."""
+_NODELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+"""Without it a second small message waits until the first is acknowledged by TCP, for up to 40 ms (Nagle's algorithm)."""
+
+
+class _Client(aiomqtt.Client):
+    """aiomqtt's client, that tells more.
+
+    It reaches into what aiomqtt 2.5 and paho 2 keep to themselves: the lock file pins both, the contract suite tells of a change.
+    """
+
+    def __init__(self, *args: Any, connect_timeout: float, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._client.connect_timeout = connect_timeout
+        self._sent: dict[int, Sent] = {}
+        self._kept_back: deque[tuple[OutboxRow | Message, Properties | None, Sent]] = deque()
+        self._abandoned = False
+        self.limits = Properties(PacketTypes.CONNACK)  # type: ignore[no-untyped-call]  # paho
+
+    @property
+    def receive_maximum(self) -> int:
+        """Messages that the broker lets be under way; 65,535 if it does not say (MQTT 5.0, 3.2.2.3.3)."""
+        return int(getattr(self.limits, "ReceiveMaximum", 65_535))
+
+    def post(self, message: OutboxRow | Message, properties: Properties | None) -> Sent:
+        """Publish a message, after others if too many are under way; the future gets the acknowledgement with its reason code."""
+        sent: Sent = self._loop.create_future()
+        if len(self._sent) < self.receive_maximum:
+            self._publish(message, properties, sent)
+        else:
+            # The drain keeps to the limit; the status comes on top. A broker closes the connection on one message too many.
+            self._kept_back.append((message, properties, sent))
+        return sent
+
+    def _publish(self, message: OutboxRow | Message, properties: Properties | None, sent: Sent) -> None:
+        try:
+            info = self._client.publish(message.topic, message.payload, 1, message.retain, properties)
+        except ValueError as error:  # a wildcard or too many bytes in the topic, a payload beyond 256 MiB
+            sent.set_result(Acknowledgement("unfit", str(error)))
+            return
+        if info.rc == paho.MQTT_ERR_SUCCESS:
+            self._sent[info.mid] = sent
+        else:
+            sent.set_exception(BrokerError(f"cannot send: {paho.error_string(info.rc)}"))
+
+    async def disconnected(self) -> BaseException | None:
+        """Wait for the end of the connection; why it ended."""
+        await asyncio.wait({self._disconnected})
+        return self._disconnected.exception()
+
+    def cut(self) -> None:
+        """Close the socket, whatever the state: aiomqtt leaves it open when reading raised. Fails what is under way."""
+        self._abandoned = True
+        with contextlib.suppress(OSError, ValueError):
+            self._client._sock_close()  # noqa: SLF001  paho has no public way to close without a DISCONNECT packet
+        for sent in (*self._sent.values(), *(sent for _, _, sent in self._kept_back)):
+            if not sent.done():
+                sent.set_exception(BrokerError("the connection was lost before the broker acknowledged"))
+                sent.exception()  # looked at: asyncio complains of errors that nobody fetched
+        self._sent.clear()
+        self._kept_back.clear()
+        if self._disconnected.done() and not self._disconnected.cancelled():
+            self._disconnected.exception()  # looked at, likewise
+
+    def _client_connect(self) -> None:
+        """In a thread. When nobody waits for it any more, the connection is closed as soon as it stands."""
+        super()._client_connect()
+        if self._abandoned:
+            # RuntimeError: the loop is closed, and with it the process about to end.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self.cut)
+
+    def _on_connect(
+        self,
+        client: paho.Client,
+        userdata: Any,
+        flags: paho.ConnectFlags,
+        reason_code: ReasonCode,
+        properties: Properties | None = None,
+    ) -> None:
+        if properties is not None:
+            self.limits = properties
+        super()._on_connect(client, userdata, flags, reason_code, properties)
+
+    def _on_disconnect(
+        self,
+        client: paho.Client,
+        userdata: Any,
+        flags: paho.DisconnectFlags,
+        reason_code: ReasonCode,
+        properties: Properties | None = None,
+    ) -> None:
+        if not self._connected.done():
+            self._connected.set_exception(aiomqtt.MqttError("closed"))
+            return
+        super()._on_disconnect(client, userdata, flags, reason_code, properties)
+
+    def _on_publish(self, client: paho.Client, userdata: Any, mid: int, reason_code: ReasonCode, properties: Properties) -> None:
+        sent = self._sent.pop(mid, None)
+        if sent is not None and not sent.done():
+            sent.set_result(acknowledgement(reason_code))
+        if self._kept_back:
+            self._publish(*self._kept_back.popleft())
+        super()._on_publish(client, userdata, mid, reason_code, properties)
+
+
+class _MqttLink:
+    """A `Link` over aiomqtt."""
+
+    def __init__(self, client: _Client, settings: BrokerSettings, version: Version) -> None:
+        self.version = version
+        self.in_flight = client.receive_maximum
+        self._largest = int(getattr(client.limits, "MaximumPacketSize", 268_435_455))  # absent: the protocol's own limit
+        self._client = client
+        self._settings = settings
+
+    def send(self, message: OutboxRow | Message) -> Sent:
+        """See `Link`."""
+        size = len(message.payload) + len(message.topic.encode("utf-8", "replace")) + _HEADERS
+        if size > self._largest:
+            # A broker closes the connection on a packet beyond its limit: the row would be sent again and again.
+            sent: Sent = asyncio.get_running_loop().create_future()
+            sent.set_result(Acknowledgement("unfit", f"{size} bytes are more than the broker takes ({self._largest})"))
+            return sent
+        properties = None
+        if self.version == "5" and isinstance(message, OutboxRow) and message.expiry_s is not None:
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho
+            properties.MessageExpiryInterval = message.expiry_s
+        return self._client.post(message, properties)
+
+    async def lost(self) -> NoReturn:
+        """See `Link`."""
+        error = await self._client.disconnected()
+        if error is None:
+            raise BrokerError(f"{self._settings.where}: the connection was closed")
+        raise connect_error(error, self._settings) from error
+
+    async def subscribe(self, topic: str) -> Acknowledgement:
+        """See `Link`."""
+        try:
+            (code,) = await self._client.subscribe(topic, qos=1)
+        except aiomqtt.MqttError as error:
+            raise connect_error(error, self._settings) from error
+        if isinstance(code, ReasonCode):
+            return acknowledgement(code)
+        return Acknowledgement("denied", f"0x{code:02X}") if code >= 0x80 else Acknowledgement("taken")  # noqa: PLR2004  MQTT 3.1.1, 3.9.3
+
+    async def messages(self) -> AsyncIterator[tuple[str, bytes]]:
+        """See `Link`."""
+        try:
+            async for message in self._client.messages:
+                if not message.retain:
+                    yield str(message.topic), bytes(message.payload)
+        except aiomqtt.MqttError as error:
+            raise connect_error(error, self._settings) from error
+
+    async def close(self, farewell: Message | None = None) -> None:
+        """See `Link`."""
+        with contextlib.suppress(aiomqtt.MqttError, BrokerError, TimeoutError):
+            async with asyncio.timeout(_FAREWELL_S):
+                if farewell is not None:
+                    await self.send(farewell)
+                await self._client.__aexit__(None, None, None)
+
+
+def _password(settings: BrokerSettings) -> str | None:
+    """Of the file, read anew at each connection so that it can be changed, else of the settings.
+
+    Raises:
+        BrokerError: the file cannot be read.
+    """
+    if settings.password_file is None:
+        return None if settings.password is None else settings.password.get_secret_value()
+    try:
+        return settings.password_file.read_text().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BrokerError(f"cannot read the password from {settings.password_file} (password_file): {error}") from error
+
+
+def _tls(settings: BrokerSettings) -> ssl.SSLContext:
+    """Whom to trust and who we are.
+
+    Raises:
+        BrokerError: a file cannot be read or is no certificate.
+    """
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise BrokerError(f"TLS: cannot use {settings.ca_file} (ca_file): {error}") from error
+    context.check_hostname = settings.check_hostname
+    if settings.cert_file is not None:
+        try:
+            context.load_cert_chain(settings.cert_file, settings.key_file)
+        except (OSError, ssl.SSLError) as error:
+            raise BrokerError(f"TLS: cannot use {settings.cert_file} (cert_file, key_file): {error}") from error
+    return context
+
+
+@asynccontextmanager
+async def connect(settings: BrokerSettings, *, client_id: str, version: Version, will: Message) -> AsyncIterator[Link]:
+    """Connect to a real broker; see `Connect`."""
+    five = version == "5"
+    client = _Client(
+        settings.host,
+        settings.port,
+        username=settings.username,
+        password=await asyncio.to_thread(_password, settings),
+        identifier=client_id,
+        protocol=aiomqtt.ProtocolVersion.V5 if five else aiomqtt.ProtocolVersion.V311,
+        will=aiomqtt.Will(will.topic, will.payload, qos=1, retain=will.retain),
+        clean_session=None if five else True,
+        timeout=settings.connect_timeout_s,
+        max_inflight_messages=0,  # no second limit beside ours, behind which paho would queue unseen
+        connect_timeout=settings.connect_timeout_s,
+        keepalive=settings.keepalive_s,
+        max_queued_incoming_messages=_COMMANDS_WAITING,
+        tls_context=await asyncio.to_thread(_tls, settings) if settings.tls else None,
+        socket_options=[_NODELAY],
+    )
+    try:
+        await _enter(client, settings)
+        if getattr(client.limits, "MaximumQoS", 1) < 1:
+            raise BrokerError(
+                f"{settings.where}: the broker knows no acknowledgements (Maximum QoS 0): nothing could be sent safely"
+            )
+        yield _MqttLink(client, settings, version)
+    finally:
+        client.cut()
+
+
+async def _enter(client: _Client, settings: BrokerSettings) -> None:
+    try:
+        await client.__aenter__()
+    except aiomqtt.MqttError as error:
+        if str(error) == "closed":
+            raise ClosedUnansweredError(
+                f"{settings.where}: the connection was closed without an answer; is this an MQTT broker, without TLS?"
+                if not settings.tls
+                else f"{settings.where}: the connection was closed without an answer; does the broker ask for a certificate?"
+            ) from error
+        raise connect_error(error, settings) from error

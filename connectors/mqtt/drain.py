@@ -1,0 +1,177 @@
+"""Rows from the outbox over one link, until it is lost. `connectors.mqtt.window` decides which row is next."""
+
+import asyncio
+import contextlib
+from collections import deque
+from functools import partial
+from typing import NoReturn
+
+import structlog
+
+from connectors.mqtt.link import Link, Sent
+from connectors.mqtt.refusals import Acknowledgement
+from connectors.mqtt.settings import BrokerSettings
+from connectors.mqtt.window import Window
+from engine.errors import BrokerError, JournalError
+from engine.ports.broker import LinkState, Outbox, OutboxRow
+
+_log = structlog.get_logger(__name__)
+
+_READ_AHEAD = 5
+"""Rows read ahead, as a multiple of those under way: enough that the broker never waits for the disk."""
+_JOURNAL_PAUSE_S = 2.0
+"""Pause after the journal refused (a full disk)."""
+
+
+class Drain:
+    """The work of one connection."""
+
+    def __init__(self, link: Link, outbox: Outbox, settings: BrokerSettings, state: LinkState, undone: set[int]) -> None:
+        """Nothing is read yet.
+
+        Args:
+            link: a fresh connection.
+            outbox: what is to be sent.
+            settings: times and bounds.
+            state: to count in.
+            undone: numbers of rows that the broker has and the outbox still holds, the journal having refused; outlives the link.
+        """
+        self._link = link
+        self._outbox = outbox
+        self._settings = settings
+        self._state = state
+        self._undone = undone
+        in_flight = min(settings.in_flight, link.in_flight)
+        self._window = Window(size=in_flight * _READ_AHEAD, in_flight=in_flight)
+        self._wake = asyncio.Event()
+        self._answers: deque[tuple[OutboxRow, Acknowledgement]] = deque()
+        self._deadlines: dict[int, float] = {}
+        self._arrival: asyncio.Task[None] | None = None
+        self._read_all = False
+        self._journal_error = ""
+        self._read_again = 0.0
+        self._done_again = 0.0
+        self._now = asyncio.get_running_loop().time
+
+    async def run(self) -> NoReturn:
+        """Send until cancelled.
+
+        Raises:
+            BrokerError: an acknowledgement did not come in time.
+        """
+        try:
+            while True:
+                await self._settle()
+                self._send()
+                await self._read()
+                self._send()
+                await self._rest()
+        finally:
+            if self._arrival is not None:
+                self._arrival.cancel()
+                await asyncio.wait({self._arrival})
+
+    def _send(self) -> None:
+        while (row := self._window.next()) is not None:
+            self._deadlines[row.seq] = self._now() + self._settings.ack_timeout_s
+            self._link.send(row).add_done_callback(partial(self._answered, row))
+
+    def _answered(self, row: OutboxRow, sent: Sent) -> None:
+        """The broker spoke; if the connection was lost instead, the link says so by itself."""
+        if not sent.cancelled() and sent.exception() is None:
+            self._answers.append((row, sent.result()))
+            self._wake.set()
+
+    async def _settle(self) -> None:
+        """Deal with what the broker said."""
+        while self._answers:
+            row, said = self._answers.popleft()
+            del self._deadlines[row.seq]
+            if said.verdict == "denied":
+                self._deny(row, said.reason)
+                continue
+            self._window.settled(row.seq)
+            if said.verdict == "taken":
+                self._state.published += 1
+                self._state.note_denied(row.topic, None)
+                self._undone.add(row.seq)
+            else:
+                self._state.refused += 1
+                _log.error("the broker can never take a message", action="mqtt_refused", topic=row.topic, reason=said.reason)
+                await self._tell_refused(row, said.reason)
+        if self._undone and self._now() >= self._done_again:
+            done = list(self._undone)
+            try:
+                await self._outbox.done(done)
+            except JournalError as error:
+                self._done_again = self._again(error)
+            else:
+                self._undone.difference_update(done)
+
+    async def _tell_refused(self, row: OutboxRow, reason: str) -> None:
+        try:
+            await self._outbox.refused(row.seq, reason)
+        except JournalError as error:
+            self._undone.add(row.seq)
+            self._done_again = self._again(error)
+
+    def _deny(self, row: OutboxRow, reason: str) -> None:
+        """The row stays; its topic waits."""
+        self._state.denied += 1
+        if row.topic not in self._state.denied_topics:
+            _log.warning(
+                "the broker denies a topic: its messages stay and are tried again",
+                action="mqtt_denied",
+                topic=row.topic,
+                reason=reason,
+                again_in_s=self._settings.denied_retry_s,
+            )
+        self._state.note_denied(row.topic, reason)
+        self._window.denied(row.seq, self._now() + self._settings.denied_retry_s)
+
+    async def _read(self) -> None:
+        """Read ahead, when there is room for a good part and something to read."""
+        if self._window.release(self._now()):
+            self._read_all = False
+        if self._arrival is not None and self._arrival.done():
+            self._arrived(self._arrival)
+            self._arrival = None
+        while not self._read_all and self._window.room * 2 >= self._settings.in_flight and self._now() >= self._read_again:
+            limit = self._window.room
+            try:
+                rows = await self._outbox.batch(limit, after=self._window.after)
+            except JournalError as error:
+                self._read_again = self._again(error)
+                return
+            self._window.add(rows, self._undone)
+            self._read_all = len(rows) < limit
+        if self._read_all and self._arrival is None:
+            self._arrival = asyncio.create_task(self._outbox.wait(after=self._window.after), name="mqtt-outbox-wait")
+            self._arrival.add_done_callback(lambda _: self._wake.set())
+
+    def _arrived(self, arrival: asyncio.Task[None]) -> None:
+        try:
+            arrival.result()
+        except JournalError as error:
+            self._read_again = self._again(error)
+        self._read_all = False
+
+    def _again(self, error: JournalError) -> float:
+        """When to ask the journal again. The error is logged once, not every other second while a disk is full."""
+        if str(error) != self._journal_error:
+            self._journal_error = str(error)
+            _log.warning(str(error), action="mqtt_outbox")
+        return self._now() + _JOURNAL_PAUSE_S
+
+    async def _rest(self) -> None:
+        """Until the broker speaks, a row comes, a topic is due, the journal is to be tried again, or an answer is overdue."""
+        now = self._now()
+        oldest = next(iter(self._deadlines.values()), None)  # the first one sent is the first one due
+        if oldest is not None and oldest <= now and not self._answers:
+            raise BrokerError(f"{self._settings.where}: no acknowledgement within {self._settings.ack_timeout_s:g} s")
+        moments = [moment for moment in (oldest, self._window.due) if moment is not None]
+        moments += [moment for moment in (self._read_again, self._done_again) if moment > now]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(min(moments, default=None)):
+                await self._wake.wait()
+        self._wake.clear()

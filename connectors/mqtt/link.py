@@ -1,0 +1,61 @@
+"""What a connection to a broker is, as a Protocol: `connectors.mqtt.client` has the real one, `connectors.mqtt.fake` the fake.
+
+A link lives from its beginning to its end and is never used again after it was lost. Knows no outbox.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import Literal, NoReturn, Protocol
+
+from connectors.mqtt.refusals import Acknowledgement
+from connectors.mqtt.settings import BrokerSettings
+from engine.ports.broker import Message, OutboxRow
+
+Version = Literal["5", "3.1.1"]
+"""Of MQTT."""
+
+Sent = asyncio.Future[Acknowledgement]
+"""A message under way: gives what the broker said, or raises BrokerError when the connection was lost before it spoke."""
+
+
+class Link(Protocol):
+    """An open connection."""
+
+    @property
+    def version(self) -> Version:
+        """Of MQTT."""
+
+    @property
+    def in_flight(self) -> int:
+        """How many messages the broker lets be under way (Receive Maximum); at least 1."""
+
+    def send(self, message: OutboxRow | Message) -> Sent:
+        """Send at QoS 1, in the order of the calls."""
+
+    async def lost(self) -> NoReturn:
+        """Wait until the connection is gone, then raise BrokerError."""
+
+    async def subscribe(self, topic: str) -> Acknowledgement:
+        """Ask for the messages of a topic (a filter with wildcards)."""
+
+    def messages(self) -> AsyncIterator[tuple[str, bytes]]:
+        """What comes in: topic and payload. Retained messages are left out: they are no news."""
+
+    async def close(self, farewell: Message | None = None) -> None:
+        """Say a last word, then disconnect in order: the will is not published. Takes 2 s at most, raises nothing."""
+
+
+class Connect(Protocol):
+    """Opens connections. Leaving the context cuts the connection if it was not closed: the broker then publishes the will."""
+
+    def __call__(
+        self, settings: BrokerSettings, *, client_id: str, version: Version, will: Message
+    ) -> AbstractAsyncContextManager[Link]:
+        """Connect.
+
+        Raises:
+            VersionRefusedError: the broker does not speak this version.
+            ClosedUnansweredError: it closed the connection without a word.
+            BrokerError: anything else; the message is one sentence that says what to look at.
+        """

@@ -1,0 +1,211 @@
+"""Drains an outbox into a broker, for ever: connects, publishes, looks at each acknowledgement, connects again.
+
+The outbox is the only queue: with each new connection it is read from its beginning, and a row goes when the broker acknowledged
+it with a good reason code. So a message may arrive twice (its `seq` tells), but none is lost, and of one topic none overtakes
+another.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Iterator
+from typing import NoReturn
+
+import structlog
+
+from connectors.mqtt.backoff import backoff
+from connectors.mqtt.client import connect as connect_for_real
+from connectors.mqtt.drain import Drain
+from connectors.mqtt.link import Connect, Link, Version
+from connectors.mqtt.refusals import ClosedUnansweredError, VersionRefusedError
+from connectors.mqtt.settings import BrokerSettings
+from engine.errors import BrokerError
+from engine.ports.broker import CommandHandler, LinkState, Message, Outbox, StatusSource
+
+_log = structlog.get_logger(__name__)
+
+_STABLE_S = 10.0
+"""A connection that held so long was a good one: the pauses begin anew. One whose session is taken over at once was not."""
+_SUSPICIOUS = 3
+"""So many connections in a row that did not hold are no accident."""
+_MAX_COMMAND = 64 * 1024
+"""Bytes of a command's payload; no command of ours is near it."""
+_COMMAND_S = 30.0
+"""For the handling of one command; the next one waits so long."""
+
+
+class MqttPublisher:
+    """A `Publisher` (see `engine.ports.broker`) over MQTT."""
+
+    def __init__(
+        self,
+        settings: BrokerSettings,
+        *,
+        host_topic: str,
+        status: StatusSource,
+        will: StatusSource,
+        on_command: CommandHandler | None = None,
+        connect: Connect = connect_for_real,
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        """Does not connect yet.
+
+        Args:
+            settings: where to and how.
+            host_topic: `dockwarden/HOST`, encoded; the client id is made from it, and commands are expected below it.
+            status: makes the present status; published with each connection and when `announce` was called.
+            will: makes the message that says we are gone; given to the broker with each connection, and said when we stop.
+            on_command: gets commands, if the settings allow them.
+            connect: opens connections; the fake broker has one of its own.
+            random: for the jitter of the pauses.
+        """
+        self._settings = settings
+        self._host_topic = host_topic
+        self._client_id = settings.client_id or host_topic.replace("/", "-")
+        self._status = status
+        self._will = will
+        self._on_command = on_command if settings.commands else None
+        self._connect = connect
+        self._random = random
+        self._changed = asyncio.Event()
+        self._state = LinkState()
+        self._undone: set[int] = set()
+        self._closed_unanswered = 0
+        self._short_lives = 0
+
+    @property
+    def state(self) -> LinkState:
+        """What is known of the connection."""
+        return self._state
+
+    def announce(self) -> None:
+        """The status changed: publish it soon. Many calls in a row may give one message."""
+        self._changed.set()
+
+    async def run(self, outbox: Outbox) -> None:
+        """Publish until cancelled; then say that we are gone and disconnect, within 2 s."""
+        pauses = self._pauses()
+        clock = asyncio.get_running_loop().time
+        while True:
+            began, connections = clock(), self._state.connections
+            try:
+                await self._live(outbox)
+            except BrokerError as error:
+                self._note(str(error), lost=self._state.connections > connections)
+            if clock() - began >= _STABLE_S:
+                pauses = self._pauses()
+            await asyncio.sleep(next(pauses))
+
+    def _pauses(self) -> Iterator[float]:
+        return backoff(self._settings.retry_first_s, self._settings.retry_max_s, self._random)
+
+    async def _live(self, outbox: Outbox) -> NoReturn:
+        """One connection, until it is lost (BrokerError) or we are cancelled."""
+        version: Version = "3.1.1" if self._settings.protocol == "3.1.1" or self._prefers_old() else "5"
+        try:
+            await self._live_with(version, outbox)
+        except VersionRefusedError:
+            if self._settings.protocol != "auto" or version != "5":
+                raise
+            await self._live_with("3.1.1", outbox)
+        except ClosedUnansweredError:
+            self._closed_unanswered += 1
+            raise
+
+    def _prefers_old(self) -> bool:
+        """Some old brokers close the connection instead of refusing MQTT 5: after two such, 3.1.1 is tried every second time."""
+        return self._settings.protocol == "auto" and self._closed_unanswered >= 2 and self._closed_unanswered % 2 == 0  # noqa: PLR2004  said above
+
+    async def _live_with(self, version: Version, outbox: Outbox) -> NoReturn:
+        will = self._will()
+        async with self._connect(self._settings, client_id=self._client_id, version=version, will=will) as link:
+            self._connected(link)
+            try:
+                await self._work(link, outbox)
+            except asyncio.CancelledError:
+                await link.close(self._will())
+                raise
+            finally:
+                self._state.connected = False
+                self._state.protocol = ""
+
+    async def _work(self, link: Link, outbox: Outbox) -> NoReturn:
+        drain = Drain(link, outbox, self._settings, self._state, self._undone)
+        lost: BrokerError | None = None
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(link.lost(), name="mqtt-watch")
+                # Before the first row: whoever hears an alert knows already that we are there.
+                group.create_task(self._tell_status(link), name="mqtt-status")
+                group.create_task(drain.run(), name="mqtt-drain")
+                group.create_task(self._settle_down(), name="mqtt-steady")
+                if self._on_command is not None:
+                    group.create_task(self._listen(link, self._on_command), name="mqtt-commands")
+        except* BrokerError as errors:
+            lost = next(error for error in errors.exceptions if isinstance(error, BrokerError))
+        raise lost or BrokerError(f"{self._settings.where}: the connection was closed")
+
+    async def _settle_down(self) -> None:
+        """A connection that holds puts an end to what was wrong before."""
+        await asyncio.sleep(_STABLE_S)
+        self._short_lives = 0
+        self._state.last_error = None
+
+    async def _tell_status(self, link: Link) -> NoReturn:
+        while True:
+            self._changed.clear()
+            message: Message = self._status()
+            try:
+                async with asyncio.timeout(self._settings.ack_timeout_s):
+                    said = await link.send(message)
+            except TimeoutError:
+                raise BrokerError(f"{self._settings.where}: no acknowledgement of the status") from None
+            self._state.note_denied(message.topic, None if said.verdict == "taken" else said.reason)
+            if said.verdict != "taken":
+                _log.warning("the broker denies the status", action="mqtt_denied", topic=message.topic, reason=said.reason)
+            await self._changed.wait()
+
+    async def _listen(self, link: Link, handle: CommandHandler) -> None:
+        topic = f"{self._host_topic}/command/+"
+        said = await link.subscribe(topic)
+        self._state.note_denied(topic, None if said.verdict == "taken" else said.reason)
+        if said.verdict != "taken":
+            _log.warning("the broker denies commands", action="mqtt_denied", topic=topic, reason=said.reason)
+            return
+        async for name, payload in link.messages():
+            command = name.rpartition("/")[2]
+            if len(payload) > _MAX_COMMAND:
+                _log.warning("a command is too large", action="mqtt_command", command=command, size=len(payload))
+                continue
+            try:
+                async with asyncio.timeout(_COMMAND_S):
+                    await handle(command, payload)
+            except Exception:  # noqa: BLE001  whatever a command does wrong, alerts go on
+                _log.exception("a command failed", action="mqtt_command", command=command)
+
+    def _connected(self, link: Link) -> None:
+        state = self._state
+        state.connected = True
+        state.protocol = link.version
+        state.connections += 1
+        if self._short_lives < _SUSPICIOUS:
+            state.last_error = None
+        self._short_lives += 1
+        state.denied_topics.clear()
+        # After a connection with 3.1.1 the next one begins with 5 again: the broker may have been replaced.
+        self._closed_unanswered = 0 if link.version == "5" else 1
+        _log.info(
+            "connected to the broker",
+            action="mqtt_connected",
+            broker=self._settings.where,
+            protocol=link.version,
+            note=None if link.version == "5" else "3.1.1 tells of no denied message and keeps resolved alerts until overwritten",
+        )
+
+    def _note(self, error: str, *, lost: bool) -> None:
+        """Keep the error, and log it, once. `lost`: there was a connection."""
+        if lost and self._short_lives > _SUSPICIOUS:
+            # Mosquitto 2.0 ends a session that was taken over without saying why (reason code 0x8E is there for it).
+            error += f"; again and again: does a second dockwarden run under the same name ({self._client_id})?"
+        if self._state.last_error != error:
+            _log.warning(error, action="mqtt_lost", connections=self._state.connections)
+        self._state.last_error = error
