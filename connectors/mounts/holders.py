@@ -85,7 +85,8 @@ class MountScanner:
 
         Args:
             data_root: the engine's data root, as the engine names it; None while it is not known.
-            engine_pid: process id of dockerd, whose namespace is never a holder; None while it is not known.
+            engine_pid: process id of dockerd, whose namespace is never a holder; None while it is not known. Asked once a scan,
+                in the thread of the scan: it may block for a moment.
             proc: where procfs of the host's process ids is.
         """
         self._data_root = data_root
@@ -110,12 +111,11 @@ class MountScanner:
         finally:
             self._lock.release()
 
-    def hosts_own(self) -> frozenset[int]:
+    def _hosts_own(self, engine_pid: int | None) -> frozenset[int]:
         """Namespaces that are no holders: the engine's and the host's; also our own where the host's cannot be told."""
         first = processes.namespace(1, "mnt", self._proc)
         own = processes.namespace(os.getpid(), "mnt", self._proc)
-        pid = self._engine_pid()
-        engines = None if pid is None else processes.namespace(pid, "mnt", self._proc)
+        engines = None if engine_pid is None else processes.namespace(engine_pid, "mnt", self._proc)
         # A sidecar that runs in a container with the data root mounted may be the very one that holds.
         found = {first, engines} if first is not None else {own, engines}
         return frozenset(number for number in found if number is not None)
@@ -128,7 +128,10 @@ class MountScanner:
 
     def holders(self) -> Iterator[Holder | None]:
         """One process for each mount namespace that is not the host's; None for each process that may not be looked at."""
-        seen = set(self.hosts_own())
+        return self._holders(self._engine_pid())
+
+    def _holders(self, engine_pid: int | None) -> Iterator[Holder | None]:
+        seen = set(self._hosts_own(engine_pid))
         for pid in processes.pids(self._proc):
             namespace = processes.namespace(pid, "mnt", self._proc)
             if namespace is None:
@@ -145,12 +148,13 @@ class MountScanner:
             yield Holder(pid, who.started, namespace, container_of_pid(pid, self._proc))
 
     def _scan(self, root: Path, container: str | None) -> Scan:
-        layers = self._layers_of(root)
+        engine_pid = self._engine_pid()
+        layers = self._layers_of(root, engine_pid)
         layers.refresh()
-        home = self._home(root)
+        home = self._home(root, engine_pid)
         found: list[HeldMount] = []
         namespaces = unreadable = 0
-        for holder in self.holders():
+        for holder in self._holders(engine_pid):
             if holder is None:
                 unreadable += 1
                 continue
@@ -160,19 +164,18 @@ class MountScanner:
             found.extend(held for held in _held(holder, parse(raw), layers, home) if container in (None, held.owner))
         return Scan(tuple(found), namespaces, unreadable)
 
-    def _layers_of(self, root: Path) -> Layers:
+    def _layers_of(self, root: Path, engine_pid: int | None) -> Layers:
         seen_at = root
-        pid = self._engine_pid()
-        if not root.exists() and pid is not None:
+        if not root.exists() and engine_pid is not None:
             # In a container of our own without the data root: through the engine's eyes (proc_pid_root(5)).
-            seen_at = self._proc / str(pid) / "root" / root.relative_to("/")
+            seen_at = self._proc / str(engine_pid) / "root" / root.relative_to("/")
         if self._layers is None or self._layers.root != seen_at:
             self._layers = Layers(seen_at)
         return self._layers
 
-    def _home(self, root: Path) -> tuple[bytes, bytes] | None:
+    def _home(self, root: Path, engine_pid: int | None) -> tuple[bytes, bytes] | None:
         """Where the data root lies, by the engine's mounts, else the host's, else our own."""
-        for pid in (self._engine_pid(), 1, os.getpid()):
+        for pid in (engine_pid, 1, os.getpid()):
             raw = None if pid is None else processes.read(self._proc / str(pid) / "mountinfo", _MOUNTINFO_LIMIT)
             if raw:
                 return holding(os.fsencode(root), parse(raw))

@@ -58,7 +58,7 @@ def blocked_runcs(proc: Path = processes.PROC, *, min_age_s: float = MIN_AGE_S) 
 
 
 def find_blocked_runc(proc: Path = processes.PROC, *, min_age_s: float = MIN_AGE_S) -> BlockedRunc | None:
-    """The oldest of them, None when there is none: what `daemon.hung_pid` names."""
+    """The oldest of them, None when there is none."""
     found = blocked_runcs(proc, min_age_s=min_age_s)
     return found[0] if found else None
 
@@ -110,6 +110,26 @@ def _init_gone(pid: int, root: str, container: str, everybody: Mapping[int, Stat
         return False
     who = everybody.get(init)
     return who is None or not who.alive or str(who.started) != started
+
+
+class BlockedRuncs:
+    """Looks for them without holding up the event loop."""
+
+    def __init__(self, *, min_age_s: float = MIN_AGE_S, proc: Path = processes.PROC) -> None:
+        """For those that have waited for `min_age_s` seconds at least."""
+        self._min_age_s = min_age_s
+        self._proc = proc
+        self._worker = Worker("blocked-runcs")
+
+    async def oldest_pid(self) -> int | None:
+        """Process id of the one that has waited longest: what `daemon.hung_pid` names. None when none is seen in time."""
+        try:
+            found = await self._worker.run(
+                lambda: find_blocked_runc(self._proc, min_age_s=self._min_age_s), timeout_s=_SCAN_LIMIT_S
+            )
+        except (TimeoutError, SourceError):
+            return None
+        return None if found is None else found.pid
 
 
 class KillRunc:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from connectors.processes import proc
-from connectors.processes.runc import BlockedRunc, KillRunc, blocked_runcs, find_blocked_runc, read_command
+from connectors.processes.runc import BlockedRunc, BlockedRuncs, KillRunc, blocked_runcs, find_blocked_runc, read_command
 from tests.lab.waiting import until
 from tests.unit.processes.children import child, comm
 from tests.unit.proctree import ProcTree
@@ -133,6 +133,15 @@ def test_the_oldest_first(tree: ProcTree) -> None:
     oldest = find_blocked_runc(tree.root)
     assert oldest is not None
     assert (oldest.pid, oldest.age_s) == (21, 300)
+
+
+async def test_the_oldest_is_told_to_the_health_probe(tree: ProcTree) -> None:
+    """By its pid, None when there is none."""
+    assert await BlockedRuncs(proc=tree.root).oldest_pid() is None
+    tree.add(20, comm="runc", argv=CREATE)
+    tree.add(30, comm="runc:[2:INIT]", state="Z", parent=20)
+    assert await BlockedRuncs(proc=tree.root).oldest_pid() == 20
+    assert await BlockedRuncs(proc=tree.root, min_age_s=3600).oldest_pid() is None
 
 
 async def test_a_real_one_is_found_and_killed(tmp_path: Path) -> None:
