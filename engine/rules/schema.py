@@ -190,7 +190,8 @@ def _kind(kind: Kind) -> Schema:
     for name, found in {**kind.fields, **ENVELOPE}.items():
         properties |= _tests(name, found)
         if found.name in ("map", "any"):
-            reaching[rf"^{name}\..+$"] = _values(FieldType("string"))
+            reaching[rf"^{name}\.[^|]+(\|(ne|contains|startswith|endswith|re))?$"] = _values(FieldType("string"))
+            reaching[rf"^{name}\.[^|]+\|exists$"] = {"type": "boolean"}
     body = _object(properties, description=kind.doc)
     if reaching:
         body["patternProperties"] = reaching

@@ -1,0 +1,34 @@
+"""Regular expressions of rules."""
+
+import time
+
+import pytest
+
+from engine.rules.regex import BadRegexError, compile_regex
+
+
+def test_search_is_not_anchored() -> None:
+    """An expression may match anywhere, and says so with a truth value."""
+    matches = compile_regex(r"runc:\[\d+:INIT\]")
+    assert matches("Kill process 20357 (runc:[2:INIT]) score 970") is True
+    assert matches("runc") is False
+
+
+@pytest.mark.parametrize("expression", ["(", "a**", r"(a)\1", "(?=a)", "[z-a]", "x{2000}", "\ud800", "a" * 1_001])
+def test_faulty_expressions_are_refused(expression: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """What RE2 does not take raises one error of ours, and nothing is written to the terminal."""
+    with pytest.raises(BadRegexError, match=r"."):
+        compile_regex(expression)
+    assert capfd.readouterr().err.count("Error parsing") == 0
+
+
+def test_hostile_text() -> None:
+    """Lone surrogates, NUL and control characters in a fact are searched like any text."""
+    assert compile_regex("busy$")("\x00\ud800\x1b[31m busy")
+
+
+def test_time_is_linear() -> None:
+    """An expression that takes a backtracking matcher for ever is done at once on a long text."""
+    started = time.monotonic()
+    assert not compile_regex("(a*)*b")("a" * 200_000)
+    assert time.monotonic() - started < 5  # a backtracking matcher needs longer than the universe has
