@@ -10,6 +10,7 @@ from pathlib import Path
 
 from connectors.mounts.mountinfo import shown
 from connectors.periodic import Facts, PeriodicSource, utc_now
+from connectors.processes import proc as processes
 from connectors.threads import Worker
 from connectors.trend import Trend
 from engine.errors import SourceError
@@ -54,20 +55,34 @@ class Usage:
         return (self.inodes - self.inodes_free) / self.inodes if self.inodes else None
 
 
-def usage(path: Path) -> Usage:
-    """Read one file system. Blocks for as long as it does not answer: only ever call it in a thread.
+def host_root(proc: Path = processes.PROC) -> Path:
+    """Where the host's files are: `/`, or, in a mount namespace of our own (a container), the root of process 1.
+
+    Through that link (proc_pid_root(5)) everything is seen as process 1 sees it, but for absolute symbolic links, which lead to
+    our own files; the engine names its data root without any.
+    """
+    first, own = (processes.namespace(pid, "mnt", proc) for pid in (1, os.getpid()))
+    return Path("/") if first is None or first == own else proc / "1" / "root"
+
+
+def usage(path: Path, root: Path = Path("/")) -> Usage:
+    """Read the file system of the host's `path`. Blocks for as long as it does not answer: only ever call it in a thread.
+
+    Args:
+        path: absolute, as the host names it.
+        root: where the host's files are.
 
     Raises:
         OSError: there is no such path, or it cannot be read.
     """
-    device = path.stat().st_dev
-    point = path
-    while point != point.parent and point.parent.stat().st_dev == device:
+    seen_at = point = root / path.relative_to("/")
+    device = seen_at.stat().st_dev
+    while point != root and point.parent.stat().st_dev == device:
         point = point.parent
-    told = os.statvfs(path)
+    told = os.statvfs(seen_at)
     return Usage(
         device=device,
-        point=shown(os.fsencode(point)),
+        point=shown(os.fsencode("/" / point.relative_to(root))),
         used=(told.f_blocks - told.f_bfree) * told.f_frsize,
         free=told.f_bavail * told.f_frsize,
         inodes=told.f_files,
@@ -84,6 +99,7 @@ class DiskUsage(PeriodicSource):
         *,
         host: str,
         interval_s: float = 10.0,
+        root: Callable[[], Path] = host_root,
         trend_window_s: float = 3600.0,
         now: Callable[[], datetime] = utc_now,
         clock: Callable[[], float] = time.monotonic,
@@ -94,12 +110,14 @@ class DiskUsage(PeriodicSource):
             paths: asked at each look, so that the engine's data root can be among them once it is known.
             host: name of the host.
             interval_s: seconds between two looks.
+            root: where the host's files are.
             trend_window_s: seconds of the past from which the time until full is told.
             now: event time.
             clock: seconds that never go back, for the trend.
         """
         super().__init__(name="disks", host=host, interval_s=interval_s, now=now)
         self._paths = paths
+        self._root = root
         self._window_s = trend_window_s
         self._clock = clock
         self._workers: dict[Path, Worker] = {}
@@ -110,10 +128,11 @@ class DiskUsage(PeriodicSource):
         """Ask each path's file system; of several paths on one file system the first counts."""
         usages: dict[int, Usage] = {}
         silent: list[str] = []
+        root = self._root()
         for path in dict.fromkeys(self._paths()):
             worker = self._workers.setdefault(path, Worker(f"statvfs {path}"))
             try:
-                found = await worker.run(partial(usage, path), timeout_s=_STATVFS_LIMIT_S)
+                found = await worker.run(partial(usage, path, root), timeout_s=_STATVFS_LIMIT_S)
             except FileNotFoundError:
                 continue
             except (TimeoutError, SourceError):

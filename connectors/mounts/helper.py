@@ -11,8 +11,7 @@ One answer a line:
     {"ok": false, "kind": "busy", "error": "umount: Device or resource busy"}
 
 Before anything is touched, it is made sure that
-- the process is the one that was looked at (start time), in the namespace that was looked at (inode), which is not the
-  sidecar's nor the host's;
+- the process is the one that was looked at (start time), in the namespace that was looked at (inode), which is not the host's;
 - the mount is still there under its id, on the same device, and neither it nor the mount it hangs on is shared;
 - the name in the mount's folder leads to that very mount (its id in /proc/self/fdinfo), whatever the holder does to the
   path meanwhile: the folder is held open, and the last name is never followed if it is a symbolic link.
@@ -66,7 +65,8 @@ class Helper:
 
     def __init__(self) -> None:
         self._proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._off_limits = {self._namespace_of("self"), self._namespace_of("1")} - {None}
+        # Where the host's cannot be told, ours may be the host's. (A sidecar in a container may be the very one that holds.)
+        self._off_limits = self._namespace_of("1") or self._namespace_of("self")
 
     def release(self, request: dict[str, int | str | bool]) -> dict[str, int | bool]:
         """Fulfil one request.
@@ -96,8 +96,8 @@ class Helper:
             # Looked at after the namespace was opened: the same process then had it open all the while.
             if self._started(pid) != started or os.fstat(fd).st_ino != namespace:
                 raise NotDoneError("not_found", "the process that held the mount has ended or has another namespace now")
-            if namespace in self._off_limits:
-                raise NotDoneError("refused", "it is the namespace of the host or of the sidecar itself")
+            if namespace == self._off_limits:
+                raise NotDoneError("refused", "it is the namespace of the host")
             if _libc.setns(fd, CLONE_NEWNS) != 0:
                 _fail("setns")
         finally:

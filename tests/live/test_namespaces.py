@@ -237,8 +237,8 @@ async def test_a_recycled_pid_is_never_entered(root: Root) -> None:
     assert len(root.held()) == 1
 
 
-async def test_our_own_namespace_is_never_entered(root: Root) -> None:
-    """The helper refuses the namespace that it comes from, whatever it is asked."""
+async def test_the_hosts_namespace_is_never_entered(root: Root) -> None:
+    """The helper refuses it, whatever it is asked. Here it is the one that the tests run in."""
     await root.mount_shm()
     await root.hold()
     (leak,) = root.held()

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from connectors.host import disks
-from connectors.host.disks import DiskUsage, Usage, usage
+from connectors.host.disks import DiskUsage, Usage, host_root, usage
 from connectors.periodic import Facts
 from engine.facts import Retraction
 from engine.facts.host import Disk, Source
 from tests.unit.mounts.fakes import AT
+from tests.unit.proctree import ProcTree
 
 GIB = 1 << 30
 
@@ -24,14 +25,22 @@ class Host:
         self.clock = 0.0
         monkeypatch.setattr(disks, "usage", self._usage)
 
-    def _usage(self, path: Path) -> Usage:
+    def _usage(self, path: Path, root: Path) -> Usage:
+        assert root == Path("/host")
         found = self.systems.get(str(path), FileNotFoundError())
         if isinstance(found, Exception):
             raise found
         return found
 
     def source(self, *paths: str) -> DiskUsage:
-        return DiskUsage(lambda: map(Path, paths), host="h1", trend_window_s=100, now=lambda: AT, clock=lambda: self.clock)
+        return DiskUsage(
+            lambda: map(Path, paths),
+            host="h1",
+            root=lambda: Path("/host"),
+            trend_window_s=100,
+            now=lambda: AT,
+            clock=lambda: self.clock,
+        )
 
 
 def system(device: int, point: str, *, used: int = 30, free: int = 70, inodes: int = 100, inodes_free: int = 90) -> Usage:
@@ -100,10 +109,10 @@ async def test_one_that_hangs_hangs_nobody_else(monkeypatch: pytest.MonkeyPatch)
     await source.look()
     real = disks.usage
 
-    def hanging(path: Path) -> Usage:
+    def hanging(path: Path, root: Path) -> Usage:
         if str(path) == "/nfs":
             gate.wait(60)
-        return real(path)
+        return real(path, root)
 
     monkeypatch.setattr(disks, "usage", hanging)
     host.systems["/a"] = system(1, "/a", used=50, free=50)
@@ -122,6 +131,22 @@ def test_a_real_file_system(tmp_path: Path) -> None:
     assert Path(found.point).is_mount()
     assert found.free == pytest.approx(told_by_kernel.f_bavail * told_by_kernel.f_frsize, rel=0.05)
     assert 0 <= found.used_ratio <= 1
+
+
+def test_through_another_root(tmp_path: Path) -> None:
+    """What a sidecar in a container sees below process 1's root has the host's names."""
+    (tmp_path / "var/lib").mkdir(parents=True)
+    assert usage(Path("/var/lib"), tmp_path).point == "/"
+    assert usage(Path("/"), tmp_path).point == "/"
+
+
+@pytest.mark.parametrize(("first", "own", "through"), [(1, 1, False), (None, 1, False), (1, 2, True)])
+def test_where_the_hosts_files_are(tmp_path: Path, first: int | None, own: int, through: bool) -> None:
+    """Our own root, unless process 1 can be seen to have another."""
+    tree = ProcTree(tmp_path / "proc")
+    tree.add(1, mnt=first)
+    tree.add(os.getpid(), mnt=own)
+    assert host_root(tree.root) == (tree.root / "1/root" if through else Path("/"))
 
 
 def test_file_systems_without_a_number() -> None:

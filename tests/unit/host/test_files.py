@@ -1,11 +1,10 @@
 """Open files against their limit."""
 
 import os
-import resource
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -143,9 +142,9 @@ def test_limits(text: str, limits: tuple[int, int] | None) -> None:
 @contextmanager
 def hog(number: int) -> Iterator[int]:
     """A real process with a soft limit of 100 and so many files open."""
-    program = f"import time; f = [open('/dev/null') for _ in range({number} - 3)]; print(flush=True); time.sleep(1000)"
-    limit = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (100, 200))
-    with child(sys.executable, "-I", "-S", "-c", program, stdout=-1, preexec_fn=limit) as (process, who):
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (100, 200))"
+    program = f"{limit}; import time; f = [open('/dev/null') for _ in range({number} - 3)]; print(flush=True); time.sleep(1000)"
+    with child(sys.executable, "-I", "-c", program, stdout=subprocess.PIPE) as (process, who):
         assert process.stdout is not None
         process.stdout.readline()
         yield who.pid

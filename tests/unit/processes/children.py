@@ -10,9 +10,9 @@ from connectors.processes.proc import Stat
 
 
 @contextmanager
-def child(*command: str, **options: object) -> Iterator[tuple[subprocess.Popen[bytes], Stat]]:
+def child(*command: str, stdout: int | None = None) -> Iterator[tuple[subprocess.Popen[bytes], Stat]]:
     """Start a program and tell who it is; it is gone afterwards."""
-    process = subprocess.Popen(command or ("sleep", "1000"), **options)  # type: ignore[call-overload]  # handed on as they are
+    process = subprocess.Popen(command or ("sleep", "1000"), stdout=stdout)
     try:
         who = proc.stat(process.pid)
         assert who is not None

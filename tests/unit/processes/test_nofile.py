@@ -1,7 +1,8 @@
 """The action `raise_nofile` on real processes."""
 
 import resource
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -12,7 +13,13 @@ from engine.facts.host import ProcessFiles
 from engine.ports.actions import Outcome
 from tests.unit.processes.children import child
 
-LIMITED = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (100, 400))
+
+@contextmanager
+def limited() -> Iterator[Stat]:
+    """A process that may open 100 files, and may be allowed 400."""
+    with child() as (_, who):
+        resource.prlimit(who.pid, resource.RLIMIT_NOFILE, (100, 400))
+        yield who
 
 
 async def raised(who: Stat, limit: Any, *, ceiling: int = 100_000, pid: Any = None, started: int | None = None) -> Outcome:
@@ -30,7 +37,7 @@ def limits(who: Stat) -> tuple[int, int]:
 @pytest.mark.parametrize(("wanted", "ceiling", "new"), [(200, 100_000, 200), (9_000, 100_000, 400), (9_000, 300, 300)])
 async def test_raised_as_far_as_is_allowed(wanted: int, ceiling: int, new: int) -> None:
     """Up to what is asked for, the hard limit or the ceiling, whichever is lowest; the hard limit stays."""
-    with child("sleep", "1000", preexec_fn=LIMITED) as (_, who):
+    with limited() as who:
         outcome = await raised(who, wanted, ceiling=ceiling)
         assert outcome.ok
         assert outcome.detail == f"limit of {who.comm} ({who.pid}) raised from 100 to {new}"
@@ -44,7 +51,7 @@ async def test_raised_as_far_as_is_allowed(wanted: int, ceiling: int, new: int) 
 @pytest.mark.parametrize("wanted", [50, 100])
 async def test_never_lowered(wanted: int) -> None:
     """Less than there is, or the same, is success without a change."""
-    with child("sleep", "1000", preexec_fn=LIMITED) as (_, who):
+    with limited() as who:
         outcome = await raised(who, wanted)
         assert outcome.ok
         assert limits(who) == (100, 400)
@@ -52,7 +59,7 @@ async def test_never_lowered(wanted: int) -> None:
 
 async def test_no_room_is_a_refusal() -> None:
     """A ceiling below what there is: refused for good, and the bound is named."""
-    with child("sleep", "1000", preexec_fn=LIMITED) as (_, who):
+    with limited() as who:
         outcome = await raised(who, 200, ceiling=80)
         assert (outcome.ok, outcome.error_kind, outcome.permanent) == (False, "refused", True)
         assert "ceiling is 80" in (outcome.error or "")
@@ -61,7 +68,7 @@ async def test_no_room_is_a_refusal() -> None:
 
 async def test_only_the_process_whose_files_were_counted() -> None:
     """Another start time than the one told of, or a process never told of, is not touched."""
-    with child("sleep", "1000", preexec_fn=LIMITED) as (_, who):
+    with limited() as who:
         assert (await raised(who, 200, started=who.started + 1)).error_kind == "refused"
         action = RaiseNofile(started=lambda _: None, host="h1")
         assert (await action.run({"pid": who.pid, "limit": 200})).error_kind == "refused"
