@@ -27,6 +27,9 @@ _KLOG = re.compile(r"(?:^|\s)[IWEF]\d{4} \d\d:\d\d:\d\d\.\d{1,9}\s+\d{1,10} [\w.
 """klog's header: `I0617 03:05:13.803095    5478 eviction_manager.go:346] `. It has neither year nor zone."""
 
 _QUOTED = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"(?=\s|$)', re.DOTALL)
+_CLOSED = re.compile(r'[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_AFTER = re.compile(r"\s+[\w.-]{1,64}=|\s*$", re.ASCII)
+_LAST_QUOTE = re.compile(r'"(?=\s+[\w.-]{1,64}=|\s*$)', re.ASCII)
 _GO_ESCAPE = re.compile(r'\\(?:([abfnrtv"\\])|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4}))', re.ASCII)
 _GO_LETTERS = {"a": "\ufffd", "b": "\ufffd", "f": "\ufffd", "v": "\ufffd", "n": "\n", "r": "\n", "t": "\t", '"': '"', "\\": "\\"}
 
@@ -65,6 +68,22 @@ def pairs(text: str) -> Values:
     return values
 
 
+def _torn(text: str, key: str) -> str | None:
+    """The value of `key` when its quotes are broken, else None.
+
+    Pagers and `systemctl status` cut long lines, and people who post logs lose the backslashes before inner quotes. The value
+    then goes on to the next quote that a pair or the end follows, or to the end.
+    """
+    _, found, rest = text.partition(f'{key}="')
+    if not found:
+        return None
+    whole = _CLOSED.match(rest)
+    if whole is not None and _AFTER.match(rest, whole.end()):
+        return None
+    end = _LAST_QUOTE.search(rest)
+    return unquote(rest[: end.start()] if end is not None else rest)
+
+
 def _time(stamp: str) -> datetime | None:
     found = _TIME.match(stamp)
     return None if found is None else moment_utc(found[1], found[2])
@@ -101,7 +120,8 @@ def read_logrus(line: str) -> Record:
     if _LOGFMT.search(line) is None:
         return Record(line.strip())
     values = pairs(line)
-    return Record(values.pop("msg", ""), values, _time(values.get("time", "")))
+    message = values.pop("msg", "")
+    return Record(_torn(line, "msg") or message, values, _time(values.get("time", "")))
 
 
 def read_klog(line: str) -> Record:
@@ -114,5 +134,9 @@ def read_klog(line: str) -> Record:
     header = _KLOG.search(line)
     message = line[header.end() :] if header is not None else line.strip()
     if (quoted := _QUOTED.match(message)) is not None:
-        return Record(unquote(quoted[1]), pairs(message[quoted.end() :]))
+        rest = message[quoted.end() :]
+        values = pairs(rest)
+        if error := _torn(rest, "err"):
+            values["err"] = error
+        return Record(unquote(quoted[1]), values)
     return Record(message)

@@ -106,3 +106,17 @@ def test_time_is_utc() -> None:
     fact = answer("dockerd", f'time="2020-07-16T12:02:05+02:00" level=error msg="{DELETE}unable to remove filesystem: {BUSY}"')
     assert fact is not None
     assert datetime.fromisoformat(fact["at"]) == datetime(2020, 7, 16, 10, 2, 5, tzinfo=UTC)
+
+
+def test_broken_quotes() -> None:
+    """A line cut by a pager, or posted without the backslashes before inner quotes, still says what it says."""
+    said = f'container {ID}: driver "overlay2" failed to remove root filesystem: unlinkat {ROOT}: {BUSY}'
+    fields = {"container_id": ID, "driver": "overlay2", "path": ROOT, "cause": BUSY}
+    says(answer("dockerd", f'level=error msg="{said}"'), "docker_rm_busy", fields)
+    says(answer("dockerd", f'level=error msg="{said}" spanID=1'), "docker_rm_busy", fields)
+    says(answer("dockerd", f'level=error msg="{said}'), "docker_rm_busy", fields)
+    says(
+        answer("dockerd", f'level=error msg="Container {ID} failed to exit within 10 seconds of signal 15 - us>'),
+        "docker_stop_timeout",
+        {"seconds": 10},
+    )

@@ -81,3 +81,9 @@ def test_no_pods() -> None:
     says(
         answer("kubelet", TEXT + "eviction manager: attempting to reclaim memory"), "kubelet_pressure", {"pods": [], "pod": None}
     )
+
+
+def test_cut_line() -> None:
+    """A line that a pager cut still says what it says."""
+    line = TEXT + f'"Kill container failed" pod="kube-system/kube-proxy-x" err="{TIMEOUT}'
+    says(answer("kubelet", line), "runtime_stop_timeout", POD)
