@@ -84,7 +84,7 @@ def printed(row: Row, times: Times) -> str:
 
 
 async def test_times_follow_one_another(stage: tuple[Scene, StandIn]) -> None:
-    """Noticed, heard, repaired and resolved are taken in this order, and the row is complete."""
+    """Noticed comes before heard, and that before repaired and resolved; the row is complete."""
     scene, stand_in = stage
     row = Scripted()
     running = asyncio.create_task(row.run(scene))
@@ -95,7 +95,8 @@ async def test_times_follow_one_another(stage: tuple[Scene, StandIn]) -> None:
     times = await running
     assert times.missing == ""
     assert None not in (times.noticed, times.heard, times.repaired, times.resolved)
-    assert (times.noticed or 0) < (times.heard or 0) < (times.repaired or 0) < (times.resolved or 0) < 5
+    assert (times.noticed or 0) < (times.heard or 0) < (times.repaired or 0)
+    assert (times.heard or 0) < (times.resolved or 0)
     assert row.undone
     assert "1 of 1 rows complete" in printed(row, times)
 

@@ -1,8 +1,11 @@
 """Each fault of the lab really makes its trouble, and really undoes it. Witness: the docker command line and /proc."""
 
 import asyncio
+import os
+import threading
 import time
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -99,11 +102,39 @@ async def test_nobody_holds_so_deletion_works(engine: ScratchEngine) -> None:
 
 async def test_oom_kill_is_the_kernels(engine: ScratchEngine) -> None:
     """The container ends with 137 and OOMKilled, and the kernel log names it."""
-    container = await faults.oom_kill(engine, name="greedy")
+    with kernel_log() as said:
+        container = await faults.oom_kill(engine, name="greedy")
+        await until(lambda: f"task_memcg=/docker/{container}" in said(), what="the kernel's line")
     found = await engine.inspect(container)
     assert found is not None
     assert (found["State"]["ExitCode"], found["State"]["OOMKilled"]) == (137, True)
-    assert f"task_memcg=/docker/{container}" in await run("dmesg")
+
+
+@contextmanager
+def kernel_log() -> Iterator[Callable[[], str]]:
+    """What the kernel says from now on (/dev/kmsg). Read as it comes: dmesg's buffer is soon overwritten on a busy machine."""
+    log = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+    os.lseek(log, 0, os.SEEK_END)
+    lines: list[str] = []
+    over = threading.Event()
+
+    def read() -> None:
+        while not over.is_set():
+            try:
+                lines.append(os.read(log, 8192).decode(errors="replace"))
+            except BlockingIOError:
+                over.wait(0.01)
+            except BrokenPipeError:
+                continue  # records were overwritten before they were read; the next read gives the oldest that is left
+
+    reader = threading.Thread(target=read, name="kernel log")
+    reader.start()
+    try:
+        yield lambda: "".join(lines)
+    finally:
+        over.set()
+        reader.join()
+        os.close(log)
 
 
 async def test_dockerd_stopped_hangs_everything(own_engine: ScratchEngine) -> None:
