@@ -155,7 +155,7 @@ async def test_a_real_one_is_found_and_killed(tmp_path: Path) -> None:
     script.chmod(0o755)
     with child(str(script), "--root", str(root), "start", ID) as (process, who):
         await until(lambda: comm(process.pid) == "runc", what="the script to be runc")
-        assert [each.pid for each in blocked_runcs(min_age_s=0)] == [process.pid]
+        await until(lambda: process.pid in [each.pid for each in blocked_runcs(min_age_s=0)], what="it to be found")
         young = await KillRunc().run({"pid": process.pid})
         assert (young.ok, young.error_kind, young.permanent) == (False, "refused", True)
         done = await KillRunc(min_age_s=0).run({"pid": process.pid})
