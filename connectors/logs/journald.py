@@ -31,6 +31,8 @@ ENTRY_BYTES = 1 << 20
 CHUNK_BYTES = 32_768
 STOP_S = 2.0
 """Seconds that journalctl has to end when asked to, before it is killed."""
+PROBE_S = 10.0
+"""Seconds that journalctl has to show one entry: on a cold disk with many journal files, some."""
 STEADY_S = 60.0
 """A child that ran for so long was no failure: the next pause is a short one again."""
 TICK_S = 1.0
@@ -77,6 +79,7 @@ class Journald:
         self._last: str | None = None
         self._expected: str | None = None
         self._begun = utc_now()
+        self._resumed = False
         self._stderr = ""
 
     @property
@@ -88,6 +91,7 @@ class Journald:
         """Tell facts until cancelled. A journalctl that is missing or ends is a `source` fact and is started again."""
         # A cursor of another kind of log is none of ours.
         self._last = cursor if cursor is not None and re.match(r"s=[0-9a-f]+;", cursor) else None
+        self._resumed = self._last is not None
         self._begun = utc_now()
         teller = Teller(sink, self._health, cursor)
         pauses = backoff()
@@ -108,6 +112,10 @@ class Journald:
     async def _once(self, teller: Teller) -> str:
         """Run journalctl until it ends; why it did."""
         try:
+            if not await self._sees_something():
+                return (
+                    "journalctl shows no entry at all; is journald running on this host, and may its journal be read from here?"
+                )
             async with self._child() as child:
                 await self._follow(child, teller)
                 code = await child.wait()
@@ -121,6 +129,23 @@ class Journald:
             self._health.gap(utc_now(), f"journald does not know the cursor any more: {said}")
             self._last = None
         return f"journalctl ended with status {code}" + (f": {said}" if said else "")
+
+    async def _sees_something(self) -> bool:
+        """There is a journal, and it may be read. One that follows nothing says nothing about it, not even on stderr."""
+        probe = await asyncio.create_subprocess_exec(
+            *self._journalctl,
+            *("--quiet", "--system", "--lines=1", "--output=json"),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            async with asyncio.timeout(PROBE_S):
+                return probe.stdout is not None and await probe.stdout.read(1) != b""
+        except TimeoutError:
+            return False
+        finally:
+            await _stop(probe)
 
     @asynccontextmanager
     async def _child(self) -> AsyncIterator[asyncio.subprocess.Process]:
@@ -198,7 +223,7 @@ class Journald:
             if entry.cursor == expected:
                 return []  # the one that was read last
             self._health.gap(now, "the journal was cut off beyond what was read last; entries may be missing")
-        elif before is None and entry.at < self._begun:
+        elif not self._resumed and entry.at < self._begun:
             return []  # --since counts whole seconds
         if not self._is_evidence(entry):
             return []

@@ -18,6 +18,7 @@ def program(folder: Path, body: str) -> str:
     """A program that plays journalctl; its arguments are written down in `args`, one start a line."""
     path = folder / "journalctl"
     script = f"#!{sys.executable} -IS\nimport json, os, signal, sys, time\n"
+    script += "if '--lines=1' in sys.argv:\n    sys.exit(print('{}'))\n"
     script += f"open({str(folder / 'args')!r}, 'a').write(json.dumps(sys.argv[1:]) + '\\n')\n"
     script += "def say(n, text, **more):\n"
     script += (
