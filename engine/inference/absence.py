@@ -103,6 +103,11 @@ class MissingGate:
     def _key(self, values: Mapping[str, Any]) -> Key:
         return tuple([_plain(read(values)) for read in self._own])
 
+    @property
+    def was_seen(self) -> bool:
+        """Whether what it looks for was ever seen."""
+        return bool(self._seen)
+
     # -- as a condition ---------------------------------------------------------------------------------------------
 
     def attach(self, match: "Match") -> None:

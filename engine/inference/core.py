@@ -133,10 +133,12 @@ class Core:
         if not fact.fact_id:
             fact = fact.with_id(f"{fact.fact_kind}-{self.moment.next_seq()}")
         expires = expiry(fact)
-        if expires is not None and expires <= self.moment.now:
-            return
         identity = fact.identity
         held = self.memory.get(identity)
+        if expires is not None and expires <= self.moment.now:
+            if held is not None and not held.is_event and fact.at_micros >= held.fact.at_micros:
+                self.remove(held)  # what it came to replace was over before it came, and now it is over itself
+            return
         if held is None:
             item = FactItem(fact, identity, 0, expires)
             self._enter(item, self.alpha.nodes_for(identity[0], item.values) if nodes is None else nodes, supporter)

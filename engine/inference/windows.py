@@ -64,17 +64,19 @@ class Window:
 
     def insert(self, item: FactItem) -> None:
         """Count a fact, once."""
-        at = item.fact.at_micros
-        if at <= self.moment.now - self.retention:
+        if self._too_old(item):
             return
-        self._group(self._group_of(item.values)).add(_name(item), Entry(at, self._sample_of(item), item.fact.fact_id))
+        self._group(self._group_of(item.values)).add(_name(item), self._entry(item))
 
     def update(self, item: FactItem, old: Mapping[str, Any]) -> None:
         """A state fact counts with its latest time."""
         before, after = self._group_of(old), self._group_of(item.values)
-        if before != after or old.get("at") != item.values.get("at"):
+        if before != after or self._too_old(item):
             self._drop(before, item)
             self.insert(item)
+        elif old.get("at") != item.values.get("at"):
+            # In one go: a count that holds before and after goes on holding, and fires nothing anew.
+            self._group(after).replace(_name(item), self._entry(item))
 
     def remove(self, item: FactItem) -> None:
         """A state fact that is gone or no longer matches does not count. An event has happened, whatever becomes of its fact."""
@@ -94,6 +96,12 @@ class Window:
         if group is None:
             group = self.groups[key] = Group(self, key)
         return group
+
+    def _too_old(self, item: FactItem) -> bool:
+        return item.fact.at_micros <= self.moment.now - self.retention
+
+    def _entry(self, item: FactItem) -> "Entry":
+        return Entry(item.fact.at_micros, self._sample_of(item), item.fact.fact_id)
 
     def _sample_of(self, item: FactItem) -> str:
         for read in self._sample:
@@ -163,6 +171,15 @@ class Group:
         if not self._leaving:
             self._leaving = True
             self.window.moment.call_at(entry.at + self.window.retention, self._leave, None)
+
+    def replace(self, name: str, entry: Entry) -> None:
+        """The fact of an entry was seen again: it counts with its latest time."""
+        known = self._entries.pop(name, None)
+        if known is not None:
+            self.times.remove((known.at, name))
+        self.add(name, entry)
+        for watcher in list(self.holding):
+            self._look_for_falling(watcher)
 
     def discard(self, name: str) -> None:
         """An entry counts no longer."""

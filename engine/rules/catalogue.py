@@ -325,3 +325,9 @@ UNTESTED_SILENCE = _check(
     "Add a test that feeds facts which almost match, and expects nothing of it.",
     "warning",
 )  # fmt: skip
+BAD_TEST = _check(
+    "DW503", "bad-test",
+    "A test file has a fault: an unknown key, rule, fact kind or action, or a time that is none.",
+    "A test that names what does not exist passes or fails for the wrong reason.",
+    "Mend the place that is marked.",
+)  # fmt: skip

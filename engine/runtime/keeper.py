@@ -34,6 +34,7 @@ class Keeper:
         self._held: Batch | None = None
         self._seq = journal.last_seq
         self._more = asyncio.Event()
+        self._less = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
         self.trouble: str | None = None
         """Why it cannot be written at present, None when it can."""
@@ -112,6 +113,7 @@ class Keeper:
             mine = set(seqs)
             self._held.outbox[:] = [row for row in self._held.outbox if row.seq not in mine]
         await self.commit(Batch(outbox_done=list(seqs), durable=False))
+        self._less.set()
 
     async def refused(self, seq: int, reason: str) -> None:
         """The broker can never take this one."""
@@ -123,6 +125,12 @@ class Keeper:
         """Return when there is a message with a number above `after`."""
         while not await self.batch(1, after=after):
             await self._more.wait()
+
+    async def drained(self) -> None:
+        """Return when no message waits any more."""
+        while self.depth:
+            self._less.clear()
+            await self._less.wait()
 
     # -- the thread ---------------------------------------------------------------------------------------------------
 

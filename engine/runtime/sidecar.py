@@ -4,6 +4,7 @@ One task owns core and jobs; everything else reaches it through the intake. What
 transaction before a message is published or an action started.
 """
 
+import json
 import time
 from collections import Counter, deque
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from engine.inference.joins import JoinerPool
 from engine.journal.records import AuditRow, Batch
 from engine.payloads import action_event, alert_event, fact_event
 from engine.ports.actions import Outcome
+from engine.ports.broker import OutboxRow
 from engine.rules.model import Retry, RuleSet
 from engine.runtime.executor import Executor
 from engine.runtime.intake import Ask, AttemptEnded, FromSource, Intake
@@ -33,6 +35,7 @@ from engine.runtime.jobs import Job
 from engine.runtime.keeper import Keeper
 from engine.runtime.retries import WAITS, backoff_s
 from engine.runtime.saying import Doings, summary
+from engine.topics import reply_topic
 
 _log = structlog.get_logger(__name__)
 
@@ -474,6 +477,17 @@ class Sidecar:
         self.options.rules_version = version
         if old.now:
             self._decided(self.core.advance(max(wall_clock(), old.now)))
+
+    def reply(self, request: str, content: dict[str, Any]) -> None:
+        """Answer a command."""
+        payload = json.dumps({"id": request, **content}, default=str).encode()
+        self._batch.outbox.append(
+            OutboxRow(topic=reply_topic(self.options.host, request), payload=payload, kind="reply", seq=self.keeper.next_seq())
+        )
+
+    def note(self, row: AuditRow) -> None:
+        """Add to the audit."""
+        self._batch.audit.append(row)
 
     def remember(self, name: str, text: str) -> None:
         """Have the journal keep a small thing."""

@@ -1,0 +1,85 @@
+"""`dockwarden explain`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+from rich.tree import Tree
+
+from engine.cli.choose import rules_folder, state_of
+from engine.cli.explaining import Chain, Link, find, read_audit, told
+from engine.cli.replay import open_facts, run_to
+from engine.cli.status import ask_running
+from engine.errors import DockwardenError
+from engine.facts.clock import rfc3339
+from engine.inference.why import why_not as why_not_in
+
+_OUTCOMES = 20
+
+
+def explain_what(
+    what: str | None,
+    *,
+    state: Path | None,
+    config: Path | None,
+    why_not: str | None,
+    at: str | None,
+    recording: Path | None,
+    rules: Path | None,
+    output: str,
+) -> int:
+    """Print a chain, or why there is none.
+
+    Raises:
+        DockwardenError: there is no journal, nothing so called, or no sidecar to ask.
+    """
+    if why_not is not None:
+        return _why_not(why_not, state, config, at, recording, rules, output)
+    if at is not None or recording is not None:
+        raise DockwardenError("--at and --replay go with --why-not RULE")
+    rows = read_audit(state_of(state, config) / "journal.db")
+    row = find(rows, what)
+    chain = Chain(rows)
+    link, outcomes = chain.explain(row), chain.outcomes(row)
+    if output == "json":
+        entries = [{"at": rfc3339(entry.at), "what": told(entry)} for entry in outcomes]
+        print(json.dumps({**link.to_json_dict(), "outcomes": entries}, indent=2))
+        return 0
+    console = Console()
+    console.print(_tree(link))
+    if outcomes:
+        console.print(Text("what was done:", style="bold"))
+        for entry in outcomes[-_OUTCOMES:]:
+            console.print(Text(f"  {rfc3339(entry.at)[11:23]}  {told(entry)}"))
+    return 0
+
+
+def _tree(link: Link, tree: Tree | None = None) -> Tree:
+    style = {"alert": "bold", "action": "cyan", "fact": ""}.get(link.kind, "green")
+    label = Text(f"{rfc3339(link.at)[11:23]}  ", style="dim") + Text(link.what, style=style)
+    node = Tree(label) if tree is None else tree.add(label)
+    for cause in link.because:
+        _tree(cause, node)
+    return node
+
+
+def _why_not(
+    rule: str, state: Path | None, config: Path | None, at: str | None, recording: Path | None, rules: Path | None, output: str
+) -> int:
+    if recording is not None:
+        with open_facts(str(recording)) as lines:
+            answer: dict[str, Any] = why_not_in(run_to(lines, rules_folder(rules), at), rule)
+    elif at is not None:
+        raise DockwardenError("--at needs recorded facts: give them with --replay FILE")
+    else:
+        answer = ask_running(state_of(state, config), {"ask": "why-not", "rule": rule})
+    if output == "json":
+        print(json.dumps(answer, indent=2))
+    else:
+        console = Console()
+        console.print(Text(f"rule {rule}: {answer.get('matches', 0)} matches", style="bold"))
+        for reason in answer["reasons"] or ["nothing speaks against it: it fires with the next fact"]:
+            console.print(Text(f"  {reason}"))
+    return 0 if answer["known"] else 1

@@ -1,0 +1,183 @@
+"""The command line: one verb, one module. Nothing is imported for a verb that is not asked for, so that each starts quickly.
+
+Exit codes: 0 well, 1 faults found, 2 could not run (what to do stands in the message).
+"""
+
+import importlib.metadata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from engine.errors import DockwardenError
+
+app = typer.Typer(
+    name="dockwarden",
+    help="Notices, explains, repairs and reports what kills container hosts.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+rules_app = typer.Typer(help="Rules repositories.", no_args_is_help=True)
+app.add_typer(rules_app, name="rules")
+
+RulesOption = Annotated[
+    Path | None, typer.Option("--rules", help="Folder of rules; without it those of the settings, or those that ship.")
+]
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="Settings file (YAML).")]
+StateOption = Annotated[Path | None, typer.Option("--state", help="State folder.")]
+FormatOption = Annotated[Literal["text", "json"], typer.Option("--format", help="For people, or for tools.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dockwarden {importlib.metadata.version('dockwarden')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Notices, explains, repairs and reports what kills container hosts."""
+    del version
+
+
+@app.command()
+def run(
+    config: ConfigOption = None,
+    rules: RulesOption = None,
+    state: StateOption = None,
+    act: Annotated[bool | None, typer.Option("--act/--observe", help="Repair too, or only look and report.")] = None,
+    record: Annotated[Path | None, typer.Option("--record", help="Write every fact to this file, for replay.")] = None,
+) -> None:
+    """Run the sidecar on this host."""
+    from engine.cli.run import run_sidecar
+
+    _exit(lambda: run_sidecar(config=config, rules=rules, state=state, act=act, record=record))
+
+
+@app.command()
+def check(
+    folder: Annotated[Path | None, typer.Argument(help="Folder of rules; without it those that ship.")] = None,
+    output: FormatOption = "text",
+) -> None:
+    """Find every fault of a rules folder at once."""
+    from engine.cli.rules import check_rules
+
+    _exit(lambda: check_rules(folder, output))
+
+
+@app.command()
+def test(
+    folder: Annotated[Path | None, typer.Argument(help="Folder of rules; without it those that ship.")] = None,
+    junit: Annotated[Path | None, typer.Option("--junit", help="Write the results as JUnit XML too.")] = None,
+    coverage: Annotated[bool, typer.Option("--coverage", help="Say which patterns no test exercised.")] = False,
+) -> None:
+    """Run the tests of rules (*.test.yaml); needs no Docker and no broker."""
+    from engine.cli.rules import test_rules
+
+    _exit(lambda: test_rules(folder, junit=junit, coverage=coverage))
+
+
+@app.command()
+def replay(
+    file: Annotated[str, typer.Argument(help="Facts as JSON lines, or - for standard input.")],
+    rules: RulesOption = None,
+    against: Annotated[Path | None, typer.Option("--against", help="Other rules: say what would be different.")] = None,
+    output: FormatOption = "text",
+) -> None:
+    """Say what rules decide on recorded facts, by the facts' own clock."""
+    from engine.cli.replay import replay_facts
+
+    _exit(lambda: replay_facts(file, rules=rules, against=against, output=output))
+
+
+@app.command()
+def parse(
+    source: Annotated[Literal["kernel", "dockerd", "kubelet"], typer.Option("--source", help="Whose log it is.")],
+) -> None:
+    """Read log lines from standard input; print one JSON fact a line, null for a line that is none."""
+    from engine.cli.parse import parse_lines
+
+    _exit(lambda: parse_lines(source))
+
+
+@app.command()
+def record(
+    file: Annotated[Path, typer.Argument(help="File to write to; appended to if it is there.")],
+    config: ConfigOption = None,
+) -> None:
+    """Write the facts of this host as they come, as JSON lines that replay takes. Decides and does nothing."""
+    from engine.cli.record import record_facts
+
+    _exit(lambda: record_facts(file, config=config))
+
+
+@app.command()
+def explain(
+    what: Annotated[str | None, typer.Argument(help="RULE or RULE/KEY of an alert, or an action or its target.")] = None,
+    state: StateOption = None,
+    config: ConfigOption = None,
+    why_not: Annotated[str | None, typer.Option("--why-not", help="A rule: say why it did not fire.")] = None,
+    at: Annotated[str | None, typer.Option("--at", help="With --why-not and --replay: the moment (RFC 3339).")] = None,
+    recording: Annotated[Path | None, typer.Option("--replay", help="With --why-not: recorded facts to look at.")] = None,
+    rules: RulesOption = None,
+    output: FormatOption = "text",
+) -> None:
+    """Show the facts, rules and outcomes that led to an alert or action; or why a rule did not fire."""
+    from engine.cli.explain import explain_what
+
+    _exit(
+        lambda: explain_what(
+            what, state=state, config=config, why_not=why_not, at=at, recording=recording, rules=rules, output=output
+        )
+    )
+
+
+@app.command()
+def schema(
+    what: Annotated[Literal["rules", "facts", "alert"], typer.Argument(help="Which schema.")] = "rules",
+) -> None:
+    """Print a JSON Schema."""
+    from engine.cli.schema import print_schema
+
+    _exit(lambda: print_schema(what))
+
+
+@app.command()
+def status(state: StateOption = None, config: ConfigOption = None, output: FormatOption = "text") -> None:
+    """Show what a running sidecar sees and does."""
+    from engine.cli.status import show_status
+
+    _exit(lambda: show_status(state=state, config=config, output=output))
+
+
+@rules_app.command("init")
+def rules_init(folder: Annotated[Path, typer.Argument(help="Folder to make; must not be there, or be empty.")]) -> None:
+    """Make a rules repository: the shipped rules, their tests, the schema, a pre-commit hook and a CI file."""
+    from engine.cli.rules_init import init
+
+    _exit(lambda: init(folder))
+
+
+def _exit(verb: Callable[[], Any]) -> None:
+    """Run a verb; what is foreseen to go wrong is one message and exit code 2, never a traceback."""
+    try:
+        code = verb()
+    except DockwardenError as error:
+        for line in str(error).splitlines():
+            typer.echo(f"dockwarden: {line}", err=True)
+        raise typer.Exit(2) from None
+    except BrokenPipeError:  # whoever read our output has seen enough
+        raise typer.Exit(0) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    raise typer.Exit(code or 0)
+
+
+def main() -> None:
+    """Entry point of the program."""
+    app()

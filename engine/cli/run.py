@@ -1,0 +1,74 @@
+"""`dockwarden run`."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvloop
+
+from engine.cli.choose import chosen_rules
+from engine.cli.reload import LoadedRules, load_rules, reloading
+from engine.cli.serve import Plan, serve, state_folder
+from engine.errors import DockwardenError
+from engine.facts import Fact, Retraction
+from engine.logging import set_up
+from engine.settings import Settings, load_settings
+
+
+def run_sidecar(*, config: Path | None, rules: Path | None, state: Path | None, act: bool | None, record: Path | None) -> int:
+    """Run until told to stop.
+
+    Raises:
+        DockwardenError: settings or rules are faulty, or a part cannot be started; nothing runs then.
+    """
+    settings = load_settings(config, _over(rules, state, act))
+    set_up(settings.log_format)
+    loaded = load_rules(chosen_rules(settings), settings)
+    state_folder(settings.state)
+    with _recorder(record) as write:
+        return _run(settings, loaded, write)
+
+
+def _over(rules: Path | None, state: Path | None, act: bool | None) -> dict[str, object]:
+    over: dict[str, object] = {}
+    if rules is not None:
+        over["rules"] = rules
+    if state is not None:
+        over["state"] = state
+    if act is not None:
+        over["mode"] = "act" if act else "observe"
+    return over
+
+
+def _run(settings: Settings, loaded: LoadedRules, record: Callable[[Fact | Retraction], None] | None) -> int:
+    plan = Plan(
+        settings=settings,
+        ruleset=loaded.ruleset,
+        rules_version=loaded.version,
+        rules_from=str(loaded.folder),
+        say=lambda line: print(line, file=sys.stdout, flush=True),
+        record=record,
+        extra_tasks=[lambda running: reloading(running, loaded)],
+    )
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(serve(plan))
+
+
+@contextmanager
+def _recorder(file: Path | None) -> Iterator[Callable[[Fact | Retraction], None] | None]:
+    if file is None:
+        yield None
+        return
+    try:
+        out = file.open("a", encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise DockwardenError(f"{file}: cannot be written: {error.strerror}") from error
+    with out:
+
+        def write(fact: Fact | Retraction) -> None:
+            out.write(json.dumps(fact.to_json_dict(), ensure_ascii=False) + "\n")
+
+        yield write
