@@ -24,7 +24,7 @@ from connectors.docker.errors import AIODOCKER_NO_CONNECTION, refused, unreachab
 from engine.errors import EngineError
 from engine.ports.docker import ContainerDetail, ContainerSummary, EngineInfo, EngineVersion, Pruned
 
-_API_VERSION = re.compile(r"\d{1,2}\.\d{1,3}\Z")
+_API_VERSION = re.compile(r"[0-9]{1,2}\.[0-9]{1,3}\Z")
 _OLDEST_API = "1.24"
 """Docker 1.12, the oldest that the incidents tell of; engines that name no version in `/_ping` are of that time."""
 

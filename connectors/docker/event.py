@@ -19,7 +19,7 @@ from connectors.docker.text import NAME_CHARS, clean, clean_labels
 from engine.facts.clock import from_micros
 from engine.facts.docker import ContainerEvent
 
-_NUMBER = re.compile(r"-?\d{1,10}\Z")
+_NUMBER = re.compile(r"-?[0-9]{1,10}\Z")
 _LAST_NANO = 1 << 62
 """The year 2116."""
 _SHORT = 12

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-_SIZE = re.compile(r"\s*(\d{1,20}(?:\.\d{1,12})?)\s*(?:([KMGTPEZY]?)(I?)B)?\s*\Z", re.IGNORECASE)
+_SIZE = re.compile(r"\s*([0-9]{1,20}(?:\.[0-9]{1,12})?)\s*(?:([KMGTPEZY]?)(I?)B)?\s*\Z", re.IGNORECASE)
 _POWERS = " KMGTPEZY"
 
 

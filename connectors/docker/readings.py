@@ -21,7 +21,7 @@ _PODMAN: dict[str, ContainerStatus] = {
     "stopped": "exited",
     "stopping": "running",
 }
-_EXITED = re.compile(r"(?:Exited|Restarting) \((-?\d{1,10})\)")
+_EXITED = re.compile(r"(?:Exited|Restarting) \((-?[0-9]{1,10})\)")
 _HEALTH = re.compile(r"\((?:health: )?(starting|healthy|unhealthy)\)")
 _FRACTION = re.compile(r"(\.\d{1,6})\d*")
 _YEAR_ONE = "0001-01-01"

@@ -1,0 +1,109 @@
+"""Where to go on in the stream, when to list anew, how a source is doing, how long to pause."""
+
+import asyncio
+import itertools
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from connectors.docker.backoff import pauses
+from connectors.docker.event import EngineEvent, read_event
+from connectors.docker.resume import NANO, Resume
+from connectors.docker.resync import Resync
+from connectors.docker.source_state import SourceState
+
+NOW = 1_763_657_512_525_487_123
+
+
+def event(nano: int, *, container: str = "a", exec_id: str = "") -> EngineEvent:
+    """An event at that nanosecond."""
+    actor = {"ID": container, "Attributes": {"execID": exec_id} if exec_id else {}}
+    return read_event(json.dumps({"Type": "container", "Action": "start", "Actor": actor, "timeNano": nano}).encode())
+
+
+def test_resuming_begins_a_second_before_the_newest() -> None:
+    """Whole and fractional seconds, nine digits, so that nothing is rounded."""
+    assert Resume(str(NOW), now=NOW).since() == "1763657511.525487123"
+    assert Resume(str(5 * NANO + 7), now=NOW).since() == "4.000000007"
+
+
+@pytest.mark.parametrize("cursor", [None, "", "x", "-5", "1" * 40, "٣"])
+def test_without_a_cursor_the_last_second_is_asked_for(cursor: str | None) -> None:
+    """Never an empty `since`: only with it does the engine hand over what happened while it subscribed us."""
+    resume = Resume(cursor, now=NOW)
+    assert resume.since() == "1763657511.525487123"
+    assert resume.cursor is None
+    assert not resume.expects_overlap
+
+
+def test_events_of_the_overlap_are_new_once() -> None:
+    """The same event again is not; one at the same nanosecond that differs in container or exec is."""
+    resume = Resume(None, now=NOW)
+    assert resume.is_new(event(5))
+    assert not resume.is_new(event(5))
+    assert resume.is_new(event(5, container="b"))
+    assert resume.is_new(event(5, exec_id="1"))
+    assert resume.is_new(event(4))
+    assert resume.cursor == "5"
+
+
+def test_a_gap_is_a_first_event_newer_than_all_seen() -> None:
+    """One that was seen, or is older than the newest, shows that the engine's memory reaches back far enough."""
+    resume = Resume(None, now=NOW)
+    assert not resume.misses(event(5))
+    resume.is_new(event(5))
+    assert not resume.misses(event(5))
+    assert not resume.misses(event(4))
+    assert resume.misses(event(6))
+
+
+def test_what_was_seen_is_remembered_within_bounds() -> None:
+    """The engine can send 256 again; a stream of a million leaves some thousand behind."""
+    resume = Resume(None, now=NOW)
+    for nano in range(1, 10_000):
+        resume.is_new(event(nano))
+    assert len(resume._seen) == 4_096
+
+
+async def test_a_listing_answers_the_requests_from_before_it_began() -> None:
+    """One that came while the listing was under way is not answered by it."""
+    resync = Resync()
+    done: list[int] = []
+    resync.on_done(lambda: done.append(1))
+    first, second = resync.request(), resync.request()
+    assert await resync.wait(0.0)
+    began = resync.begin()
+    third = resync.request()
+    resync.finish(began)
+    assert [resync.is_done(number) for number in (first, second, third)] == [True, True, False]
+    assert done == [1]
+    assert await resync.wait(0.0)
+    resync.finish(resync.begin())
+    assert not await resync.wait(0.01)
+    waiting = asyncio.create_task(resync.wait(5.0))
+    await asyncio.sleep(0)
+    resync.request()
+    assert await asyncio.wait_for(waiting, 1.0)
+
+
+def test_a_source_s_state_is_told_when_it_changes() -> None:
+    """Status, losses or reason; `since` is when the status began."""
+    state = SourceState("docker", "h")
+    t1, t2, t3 = (datetime(2026, 11, 20, 16, 0, second, tzinfo=UTC) for second in (1, 2, 3))
+    (first,) = state.tell("ok", t1)
+    assert (first.name, first.status, first.since) == ("docker", "ok", t1)
+    assert state.tell("ok", t2) == []
+    state.lost = 3
+    (more,) = state.tell("ok", t2)
+    assert (more.lost, more.since) == (3, t1)
+    (lost,) = state.tell("lost", t3, "x\x07")
+    assert (lost.since, lost.error) == (t3, "x\ufffd")
+
+
+def test_pauses_grow_to_their_bound_with_jitter() -> None:
+    """min(first * 2**(n-1), longest), a fifth more or less."""
+    middle = list(itertools.islice(pauses(1.0, 5.0, draw=lambda: 0.5), 5))
+    assert middle == [1.0, 2.0, 4.0, 5.0, 5.0]
+    assert next(pauses(1.0, 5.0, draw=lambda: 0.0)) == pytest.approx(0.8)
+    assert next(pauses(1.0, 5.0, draw=lambda: 1.0)) == pytest.approx(1.2)
