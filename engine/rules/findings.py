@@ -89,6 +89,11 @@ class Report:
                 return Span(span.file, number, found + 1, len(part))
         return span
 
+    @property
+    def full(self) -> bool:
+        """Nothing more is taken: whoever looks for more may stop."""
+        return len(self._found) > MAX_FINDINGS
+
     def has_error_at(self, span: Span) -> bool:
         """An error was found there: what follows from it is no finding of its own."""
         return any(finding.is_error and finding.position == span.position for finding in self._found)

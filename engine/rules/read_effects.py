@@ -30,7 +30,7 @@ def read_then(node: Node, report: Report) -> tuple[DraftEffect, ...]:
         report.add(
             catalogue.OUT_OF_RANGE, node.span, f"there are {len(listing.items)} effects", expected=f"at most {MAX_EFFECTS}"
         )
-    return tuple(effect for item in listing.items for effect in [_read_effect(item, report)] if effect is not None)
+    return tuple(effect for item in listing.items[:MAX_EFFECTS] for effect in [_read_effect(item, report)] if effect is not None)
 
 
 def _read_effect(node: Node, report: Report) -> DraftEffect | None:

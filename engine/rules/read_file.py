@@ -49,7 +49,11 @@ def read_file(tree: Node, file: str, order: int, report: Report) -> DraftFile:
         return DraftFile(file, (), kinds)
     if not listing.items:
         report.add(catalogue.NO_RULES, rules.span, "`rules` is empty")
-    drafts = [_read_rule(item, (order, place), incident, report) for place, item in enumerate(listing.items)]
+    drafts = []
+    for place, item in enumerate(listing.items):
+        if report.full:
+            break
+        drafts.append(_read_rule(item, (order, place), incident, report))
     return DraftFile(file, tuple(draft for draft in drafts if draft is not None), kinds)
 
 

@@ -34,7 +34,7 @@ def read_when(node: Node, report: Report) -> tuple[DraftPattern, ...]:
         report.add(catalogue.WRONG_SHAPE, node.span, "the pattern under `when` has no name", expected="name: {fact: kind, …}")
         return ()
     _bounded(len(mapping.entries), node, report)
-    return tuple(_named(key, value, report) for key, value in mapping.entries)
+    return tuple(_named(key, value, report) for key, value in mapping.entries[:MAX_PATTERNS])
 
 
 def read_unless(node: Node, report: Report) -> tuple[DraftPattern, ...]:
@@ -44,7 +44,7 @@ def read_unless(node: Node, report: Report) -> tuple[DraftPattern, ...]:
         return ()
     _bounded(len(listing.items), node, report)
     patterns = []
-    for number, item in enumerate(listing.items, start=1):
+    for number, item in enumerate(listing.items[:MAX_PATTERNS], start=1):
         pattern = _read_pattern(f"unless_{number}", item.span, item, report)
         if pattern.form == "missing":
             report.add(
@@ -135,8 +135,11 @@ def _read_by(node: Node, report: Report) -> tuple[tuple[FieldPath, Span], ...]:
     listing = shape.as_list(node, "`by`", report)
     if listing is None:
         return ()
+    if len(listing.items) > MAX_PATTERNS:
+        message = f"`by` has {len(listing.items)} fields"
+        report.add(catalogue.OUT_OF_RANGE, node.span, message, expected=f"at most {MAX_PATTERNS}")
     paths: dict[FieldPath, Span] = {}
-    for item in listing.items:
+    for item in listing.items[:MAX_PATTERNS]:
         text = shape.as_text(item, "a field in `by`", report)
         if text is None:
             continue

@@ -17,6 +17,9 @@ from engine.rules.yamltree import ListNode, MapNode, Node, Plain, ScalarNode
 
 T = TypeVar("T")
 
+MAX_TEXT = 4_000
+"""Characters of a text: an alert's summary is cut at 1,024, a description may be longer."""
+
 
 def describe(node: Node) -> str:
     """What a node is, for people."""
@@ -79,6 +82,10 @@ def as_list(node: Node, what: str, report: Report) -> ListNode | None:
 def as_text(node: Node, what: str, report: Report) -> str | None:
     """A text that is not empty."""
     if isinstance(node, ScalarNode) and isinstance(node.value, str):
+        if len(node.value) > MAX_TEXT:
+            message = f"{what} has {len(node.value)} characters"
+            report.add(catalogue.OUT_OF_RANGE, node.span, message, expected=f"at most {MAX_TEXT}")
+            return None
         if node.value.strip():
             return node.value
         report.add(catalogue.EMPTY, node.span, f"{what} is an empty text")

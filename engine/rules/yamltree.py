@@ -19,6 +19,8 @@ MAX_BYTES = 1 << 20
 """A rules file of 1 MiB would hold some two thousand rules; what is larger is no rules file."""
 MAX_DEPTH = 32
 """The rule language needs eight levels."""
+MAX_KEYS = 200
+"""Keys of one mapping; the largest that the language knows is a fact kind with every field tested in every way."""
 MAX_NODES = 200_000
 """Nodes after aliases are followed: more than a file of the largest size holds when it uses none."""
 
@@ -249,6 +251,10 @@ class _Builder:
 
     def _entries(self, children: list[Node]) -> tuple[tuple[ScalarNode, Node], ...]:
         entries: dict[str, tuple[ScalarNode, Node]] = {}
+        if len(children) > 2 * MAX_KEYS:
+            place = children[2 * MAX_KEYS].span
+            self._report.add(catalogue.YAML_FAULT, place, f"a mapping has more than {MAX_KEYS} keys")
+            children = children[: 2 * MAX_KEYS]
         for key, value in zip(children[::2], children[1::2], strict=True):
             if not isinstance(key, ScalarNode):
                 self._report.add(catalogue.YAML_FAULT, key.span, "a key is a text, not a list or a mapping")

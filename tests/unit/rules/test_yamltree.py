@@ -109,3 +109,11 @@ def test_empty_files_are_nothing() -> None:
         tree, report = read(text)
         assert not report.findings
         assert tree is None or (isinstance(tree, ScalarNode) and tree.value is None)
+
+
+def test_mappings_are_bounded() -> None:
+    """A mapping with more keys than the language has is cut off, with one finding, so that no file takes minutes."""
+    tree, report = read("\n".join(f"k{n}: 1" for n in range(5_000)))
+    assert isinstance(tree, MapNode)
+    assert len(tree.entries) == 200
+    assert [finding.message for finding in report.findings] == ["a mapping has more than 200 keys"]
