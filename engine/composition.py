@@ -27,7 +27,7 @@ from connectors.mounts.unmount import Unmount
 from connectors.processes.daemon import find_daemon
 from connectors.processes.nofile import RaiseNofile
 from connectors.processes.proc import Stat
-from connectors.processes.runc import KillRunc, find_blocked_runc
+from connectors.processes.runc import BlockedRuncs, KillRunc
 from connectors.processes.stacks import CollectStacks
 from engine.errors import EngineError
 from engine.ports.actions import Action
@@ -83,7 +83,7 @@ def compose(settings: Settings, *, known_containers: Iterable[str]) -> Connector
         probe,
         host=host,
         settings=HealthSettings(interval=settings.probes.daemon_s, hung_after=settings.probes.daemon_timeout_s),
-        blocked_runc=engine.blocked_runc,
+        blocked_runc=BlockedRuncs().oldest_pid,
     )
     scanner = MountScanner(lambda: health.root_dir, engine_pid=engine.pid)
     leaks = LeakBook()
@@ -100,7 +100,12 @@ def compose(settings: Settings, *, known_containers: Iterable[str]) -> Connector
         ),
         health,
         MountSweep(
-            scanner, leaks, status_of=engine.status_of, name_of=engine.name_of, host=host, interval_s=settings.probes.mounts_s
+            scanner,
+            leaks,
+            status_of=engine.known_status_of,
+            name_of=engine.name_of,
+            host=host,
+            interval_s=settings.probes.mounts_s,
         ),
         DiskUsage(disk_paths, host=host, interval_s=settings.probes.disk_s),
         files,
@@ -158,6 +163,11 @@ class _Engine:
         known = self._book.get(container)
         return known.name if known is not None else ""
 
+    async def known_status_of(self, container: str) -> str:
+        """Status of a container as it was last told; asked only for one that nobody told of."""
+        known = self._book.get(container)
+        return known.status if known is not None else await self.status_of(container)
+
     async def status_of(self, container: str) -> str:
         """Status of a container as inspect tells it, `gone` for none."""
         try:
@@ -166,8 +176,3 @@ class _Engine:
             if error.kind == "not_found":
                 return "gone"
             raise
-
-    async def blocked_runc(self) -> int | None:
-        """A runc that waits for an init that is gone."""
-        found = find_blocked_runc()
-        return found.pid if found is not None else None

@@ -1,6 +1,7 @@
 """A job: an action that was decided on, from the first attempt to the last. Kept in the journal as JSON between attempts."""
 
 import json
+from collections.abc import Container
 from hashlib import sha256
 from typing import Any, Self
 
@@ -11,6 +12,9 @@ from engine.facts.clock import Micros, from_micros, rfc3339
 from engine.inference.decision import Decision
 from engine.rules.model import Rate, Retry
 
+_REASONS = 8
+"""Newest further reasons that a job remembers: enough that one of them is the one that lasts."""
+
 
 class Job(BaseModel):
     """One action on one target. Times in microseconds of the wall clock, so that a schedule outlives the process."""
@@ -19,6 +23,9 @@ class Job(BaseModel):
 
     id: str
     activation: str
+    """The firing that decided it."""
+    also: list[str] = Field(default_factory=list)
+    """Firings that asked for the same while it was there: it is wanted for as long as one of all these is."""
     rule: str
     key: str
     action: str
@@ -59,6 +66,15 @@ class Job(BaseModel):
     def place(self) -> tuple[str, str]:
         """Action and target: there is one job for each."""
         return (self.action, self.target)
+
+    def join(self, other: Self) -> None:
+        """Another firing asks for the same."""
+        if other.activation != self.activation and other.activation not in self.also:
+            self.also = [*self.also, other.activation][-_REASONS:]
+
+    def wanted(self, active: Container[str]) -> bool:
+        """Whether a firing that asked for it still stands."""
+        return self.activation in active or any(activation in active for activation in self.also)
 
     def result_fields(self) -> dict[str, Any]:
         """What the fact about an attempt says of the job."""

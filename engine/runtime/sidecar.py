@@ -323,7 +323,7 @@ class Sidecar:
         there = self.executor.at_place(job)
         if there is not None:
             # The same thing is under way for another reason: one job does it, and stays for as long as this reason holds too.
-            there.activation, there.rule, there.key = job.activation, job.rule, job.key
+            there.join(job)
             self._batch.put_retry(there.id, there.model_dump_json())
             self._audit_job(job, "merged", f"job {there.id} is at it already", evidence=decision.evidence)
             return
@@ -346,7 +346,7 @@ class Sidecar:
 
     def judge_now(self, job: Job) -> Verdict | None:
         """The verdict on a job just before an attempt; None when what it was decided on is over."""
-        if job.activation not in self.core.active:
+        if not job.wanted(self.core.active):
             return None
         if not self.keeper.healthy and ACTIONS[job.action].changes:
             return Verdict("wait", "the journal cannot be written: nothing is done that could be forgotten")
