@@ -37,13 +37,10 @@ def test_json_says_the_same(case: Path) -> None:
 
 def test_every_check_is_shown() -> None:
     """Each check that a single file can run into stands in at least one golden file."""
-    elsewhere = {
-        "DW004",  # needs a thousand findings: test_findings.py
-        "DW501",  # needs the tests of rules: test_reader.py
-        "DW502",
-    }
     texts = "".join((case / "expected.txt").read_text(encoding="utf-8") for case in CASES)
-    assert {ident for ident in CATALOGUE if f" {ident} " not in texts} == elsewhere
+    missing = {ident for ident in CATALOGUE if f" {ident} " not in texts}
+    # DW004 takes a thousand findings (test_findings.py); those above DW500 are about the tests of rules, not about rules.
+    assert {ident for ident in missing if ident < "DW500"} == {"DW004"}
 
 
 def test_there_are_enough_of_them() -> None:
