@@ -1,7 +1,8 @@
 """A folder of rules into a rule set, or into everything that is wrong with it. The only module here that reads files."""
 
 import dataclasses
-from collections.abc import Collection, Iterable
+import os
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,20 +59,32 @@ def rule_files(folder: Path) -> tuple[Path, ...]:
     """
     if not folder.is_dir():
         raise RulesError(f"{folder}: there is no such folder")
-    found = []
     try:
-        for path in folder.rglob("*"):
-            parts = path.relative_to(folder).parts
-            hidden = any(part.startswith(".") for part in parts)
-            if hidden or "overrides" in parts[:-1] or path.suffix not in (".yaml", ".yml") or path.stem.endswith(".test"):
-                continue
-            if not path.is_dir():
-                found.append(path)
+        found = [path for path in _walk(folder) if _is_rules(path.name)]
     except OSError as error:
         raise RulesError(f"{folder}: cannot be listed: {error}") from error
     if len(found) > MAX_FILES:
         raise RulesError(f"{folder}: {len(found)} rules files, at most {MAX_FILES}")
     return tuple(sorted(found))
+
+
+def _is_rules(name: str) -> bool:
+    return name.endswith((".yaml", ".yml")) and not name.startswith(".") and not name.endswith((".test.yaml", ".test.yml"))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Every file below a folder. Links to folders are followed, once each; one that cannot be read is an OSError, no gap."""
+    seen: set[tuple[int, int]] = set()
+    for here, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
+        status = Path(here).stat()
+        new = (status.st_dev, status.st_ino) not in seen
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = [name for name in folders if new and not name.startswith(".") and name != "overrides"]
+        yield from (Path(here, name) for name in files if new)
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def read_rules(folder: Path) -> Checked:

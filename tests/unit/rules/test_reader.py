@@ -1,5 +1,6 @@
 """Folders of rules into rule sets."""
 
+import os
 import time
 from pathlib import Path
 
@@ -121,6 +122,36 @@ def test_a_hidden_folder_may_hold_the_rules(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "storm.yaml").write_bytes(GOOD["storm.yaml"])
     assert read_rules(folder).ok
+
+
+def test_links_are_followed_once(tmp_path: Path) -> None:
+    """A linked folder of rules is read, as a swapped one is; a loop of links ends."""
+    real = tmp_path / "real"
+    real.mkdir()
+    (real / "storm.yaml").write_bytes(GOOD["storm.yaml"])
+    (real / "loop").symlink_to(real)
+    rules = tmp_path / "rules"
+    rules.symlink_to(real)
+    assert rule_files(rules) == (rules / "storm.yaml",)
+    outer = tmp_path / "outer"
+    outer.mkdir()
+    (outer / "shipped").symlink_to(rules)
+    assert rule_files(outer) == (outer / "shipped" / "storm.yaml",)
+
+
+def test_a_folder_that_cannot_be_listed_is_no_gap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a folder below cannot be read the rules are not taken for complete."""
+    (tmp_path / "inner").mkdir()
+    listing = os.scandir
+
+    def refused(path: str) -> object:
+        if str(path).endswith("inner"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listing(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(RulesError, match=r"cannot be listed.*Permission denied"):
+        read_rules(tmp_path)
 
 
 def test_no_folder(tmp_path: Path) -> None:
