@@ -19,7 +19,7 @@ import structlog
 from connectors.docker.backoff import pauses
 from connectors.docker.book import Change, ContainerBook
 from connectors.docker.event import EngineEvent, UnreadableEventError, fact_of, read_event
-from connectors.docker.lines import Connected, Disconnected, Item, LineQueue, LineSplitter
+from connectors.docker.lines import QUEUE_LINES, Connected, Disconnected, Item, LineQueue, LineSplitter
 from connectors.docker.lookup import Lookup
 from connectors.docker.resume import Resume
 from connectors.docker.resync import Resync
@@ -47,6 +47,8 @@ class EventSettings:
     """A restart of the engine takes up to 12 s."""
     first_event: float = 1.0
     """What the engine remembers comes at once after connecting; when nothing came in this time, it remembers nothing."""
+    queue: int = QUEUE_LINES
+    """Lines that wait for the worker at most; further ones are dropped, counted and made up for by a list."""
     batch: int = 500
     """Lines taken at a time: large enough for one look-up to serve many, small enough to be told within some 50 ms."""
 
@@ -89,7 +91,7 @@ class DockerEvents:
         self._settings = settings or EventSettings()
         self._now = now
         self._state = SourceState(self.name, host)
-        self._queue = LineQueue()
+        self._queue = LineQueue(self._settings.queue)
         self._splitter_skipped = 0
         self._unreadable: list[str] = []
         """Why lines of this batch could not be read; told once for all of them."""

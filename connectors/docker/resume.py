@@ -13,6 +13,9 @@ NANO = 1_000_000_000
 OVERLAP = NANO
 """How far before the newest event to resume: two hundred times the disorder that was measured (4.2 ms)."""
 
+_DIGITS = 20
+"""Nanoseconds since 1970 have 19 digits until the year 2286."""
+
 _REMEMBERED = 4_096
 """Events remembered as seen. The engine can send no more than 256 again; the rest is reserve for larger memories of others."""
 
@@ -27,7 +30,9 @@ class Resume:
             cursor: as `cursor` gave it, from before a restart.
             now: nanoseconds since 1970.
         """
-        self._newest = int(cursor) if cursor and cursor.isascii() and cursor.isdigit() and len(cursor) <= len(str(now)) else 0
+        self._newest = _nanoseconds(cursor)
+        if self._newest > now + OVERLAP:
+            self._newest = 0  # the clock was set back, or the cursor is broken: there is nothing to resume in the future
         self._start = now
         self._seen: OrderedDict[tuple[int, str, str, str, str], None] = OrderedDict()
 
@@ -67,3 +72,8 @@ class Resume:
         Ask before `is_new`.
         """
         return self.expects_overlap and first.nano > self._newest and first.key not in self._seen
+
+
+def _nanoseconds(cursor: str | None) -> int:
+    """The cursor as a number; 0 when it is none."""
+    return int(cursor) if cursor and cursor.isascii() and cursor.isdigit() and len(cursor) < _DIGITS else 0

@@ -4,10 +4,12 @@ import asyncio
 
 import pytest
 
+from connectors.docker.events import EventSettings
 from connectors.docker.listing import ListingSettings
 from connectors.docker.protection import Protection
 from engine.facts import Retraction
 from engine.facts.docker import ContainerEvent
+from engine.facts.host import Source
 from tests.contract.docker.harness import FakeHarness, Harness
 from tests.contract.docker.watching import RecordingSink, watching
 
@@ -144,6 +146,30 @@ async def test_a_sink_that_waits_does_not_stall_the_engine(harness: Harness) -> 
         await sink.until(lambda: sink.actions(last), "the last event")
         assert sink.actions(first) == ["create"]
     assert set(sink.source("docker")) == {"ok"}
+
+
+async def test_a_queue_that_overflows_is_a_gap_with_a_count() -> None:
+    """What did not fit is dropped and counted, never waited for; the list makes up for it, and the source is well again."""
+    harness = FakeHarness()
+    async with watching(harness, events=EventSettings(queue=100, batch=10)) as sink:
+        sink.open.clear()
+        containers = [await harness.exited(0) for _ in range(200)]
+        sink.open.set()
+        await sink.until(lambda: sink.source("docker")[-2:] == ["gap", "ok"], "the gap and its end")
+        assert sink.of(Source)[-1].lost >= 600 - 100 - 10 * 5
+        await sink.until(lambda: all(sink.status(container) == "exited" for container in containers), "all states")
+
+
+async def test_a_silent_stream_is_opened_anew_without_a_word() -> None:
+    """A peer that died without a word looks like a quiet one; a quiet one is no loss, and no event is missed or repeated."""
+    harness = FakeHarness()
+    async with watching(harness, events=EventSettings(silence=0.1, first_event=5.0)) as sink:
+        container = await harness.create("true")
+        await sink.until(lambda: harness.fake.calls.count("events") >= 4, "the stream to be opened anew")
+        harness.fake.start(container)
+        await sink.until(lambda: "start" in sink.actions(container), "the next event")
+        assert sink.actions(container) == ["create", "start"]
+        assert set(sink.source("docker")) == {"ok"}
 
 
 async def test_a_restart_of_the_engine_is_survived(breakable: Harness) -> None:

@@ -74,6 +74,7 @@ async def watching(
     known: tuple[str, ...] = (),
     protection: Protection | None = None,
     listing: ListingSettings | None = None,
+    events: EventSettings | None = None,
     sink: RecordingSink | None = None,
 ) -> AsyncIterator[RecordingSink]:
     """The event source and the listing, at work until the block ends; entered once both have said that they are well."""
@@ -81,7 +82,7 @@ async def watching(
     book, resync = ContainerBook(host="h1", protection=protection), Resync()
     lookup = Lookup(harness.client(), book)
     sources: list[FactSource] = [
-        DockerEvents(harness.client(), lookup, book, resync, host="h1", settings=EventSettings(first_event=0.3)),
+        DockerEvents(harness.client(), lookup, book, resync, host="h1", settings=events or EventSettings(first_event=0.3)),
         DockerListing(harness.client(), book, resync, host="h1", known=known, settings=listing),
     ]
     tasks = [asyncio.create_task(source.run(sink, cursor if source.name == "docker" else None)) for source in sources]
