@@ -4,6 +4,7 @@ import pytest
 
 from connectors.docker.actions import PruneImages, RemoveContainer, RestartContainer
 from connectors.docker.book import ContainerBook
+from connectors.docker.client import DockerClient
 from connectors.docker.fake import FakeEngine
 from connectors.docker.protection import Protection
 from engine.facts import Retraction
@@ -11,6 +12,8 @@ from engine.facts.docker import Container
 from engine.ports.actions import Action
 from engine.ports.docker import ContainerDetail, ContainerEngine, EngineInfo
 from tests.contract.docker.harness import FakeHarness, Harness
+from tests.lab.engine import ScratchEngine
+from tests.lab.faults.deletion import busy_directory
 
 NOBODY = "f" * 64
 PROTECTION = Protection(names=("db-*",))
@@ -172,3 +175,18 @@ async def test_success_that_left_the_container_is_none() -> None:
     outcome = await _remove(engine).run({"container": container})
     assert (outcome.ok, outcome.error_kind) == (False, "failed")
     assert "still there (dead)" in (outcome.error or "")
+
+
+@pytest.mark.live
+async def test_a_really_busy_removal_is_busy_and_succeeds_once_it_is_free(engine: ScratchEngine) -> None:
+    """The kernel's EBUSY in the engine's own words, and the same container removed by the next attempt."""
+    container = await engine.create("true")
+    client = DockerClient(engine.url)
+    try:
+        async with busy_directory(engine, container, held=lambda: True):
+            outcome = await _remove(client).run({"container": container})
+            assert (outcome.ok, outcome.error_kind, outcome.permanent) == (False, "busy", False)
+            assert "device or resource busy" in (outcome.error or "")
+        assert (await _remove(client).run({"container": container})).ok
+    finally:
+        await client.close()
