@@ -52,6 +52,7 @@ class Follower:
         self._file: LogFile | None = None
         self._lines = LineSplitter()
         self._at_end = True
+        self._settled = True
         self._next: list[Stretch] = []
         self._missing_since: datetime | None = None
 
@@ -75,6 +76,16 @@ class Follower:
         if stretches:
             self._next = stretches[1:]
             self._start(self._within_reach(stretches[0], now))
+
+    @property
+    def file(self) -> LogFile | None:
+        """The file that is read now."""
+        return self._file
+
+    @property
+    def settled(self) -> bool:
+        """That file bears the name. Otherwise it was renamed or deleted, and another one is to be expected."""
+        return self._settled
 
     def close(self) -> None:
         """Close every file."""
@@ -135,13 +146,15 @@ class Follower:
         if size < read_to or not file.is_the_same():
             return self._truncated(file, now)
         try:
-            named = os.stat(self._path)  # noqa: PTH116 -- four times a second: no path object each time
+            named = os.stat(self._path)  # noqa: PTH116 -- often: no path object each time
         except OSError as error:
+            self._settled = False
             self._missing(now, error)
             return None
         self._missing_since = None
         self._health.ok(now)
-        if (named.st_dev, named.st_ino) == (file.device, file.inode) or not named.st_size or size > read_to:
+        self._settled = (named.st_dev, named.st_ino) == (file.device, file.inode)
+        if self._settled or not named.st_size or size > read_to:
             return None
         # Another file bears the name and has something in it.
         current = self._open_current(now)
@@ -182,6 +195,7 @@ class Follower:
         self._file = stretch.file
         self._lines = LineSplitter(stretch.offset)
         self._at_end = True
+        self._settled = True
         self._missing_since = None
 
     def _with_places(self, file: LogFile, lines: list[tuple[int, bytes]], now: datetime) -> list[Line]:

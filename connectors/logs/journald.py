@@ -35,7 +35,7 @@ PROBE_S = 10.0
 """Seconds that journalctl has to show one entry: on a cold disk with many journal files, some."""
 STEADY_S = 60.0
 """A child that ran for so long was no failure: the next pause is a short one again."""
-TICK_S = 1.0
+TICK_S = 2.0
 """Seconds of silence after which what is due is told: the state of the source, the end of a report."""
 SETTLE_S = 0.25
 """The same until journalctl is known to run well: what it cannot do it says at once."""

@@ -21,6 +21,7 @@ from connectors.logs.backoff import backoff
 from connectors.logs.health import Health
 from connectors.logs.kmsg_record import Joiner, KernelLine, moment, parse_record
 from connectors.logs.telling import Teller, utc_now
+from connectors.logs.waiting import readable
 from engine.errors import SourceError
 from engine.facts import Fact
 from engine.ports.sources import Sink
@@ -34,7 +35,7 @@ RECORD_BYTES = 16_384
 BATCH_RECORDS = 256
 """Records read before the rest of the process gets its turn: about 3 ms."""
 
-HEARTBEAT_S = 1.0
+HEARTBEAT_S = 2.0
 """Seconds between two reads of a silent ring: each tells for certain that a later record is younger, which keeps times right
 where the kernel's clock has drifted. One system call."""
 
@@ -156,7 +157,7 @@ class KernelRing:
                 self._health.ok(now)
                 facts += self._assembly.flush(now)
                 await teller.tell(facts, self._cursor)
-                await _readable(ready.fileno(), HEARTBEAT_S if self._assembly.held is None else PENDING_S)
+                await readable(ready.fileno(), HEARTBEAT_S if self._assembly.held is None else PENDING_S)
 
     def _read_batch(self, device: int) -> tuple[list[Fact], bool]:
         """Facts of the next records, and whether there are no more for now."""
@@ -206,22 +207,6 @@ class KernelRing:
         for whole in self._joiner.add(line, record.flags):
             facts += self._assembly.feed(whole.text, whole.at, whole.sequence)
         return facts
-
-
-async def _readable(descriptor: int, timeout_s: float) -> None:
-    """Wait until there is something to read, for `timeout_s` seconds at most.
-
-    Nobody watches it while it is being read: a reader that is registered all the time would wake the loop again and again while
-    the engine is behind.
-    """
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(descriptor, lambda: None if ready.done() else ready.set_result(None))
-    try:
-        await asyncio.wait([ready], timeout=timeout_s)
-    finally:
-        loop.remove_reader(descriptor)
-        ready.cancel()
 
 
 def _advice(path: str, error: Exception) -> str:
