@@ -95,6 +95,11 @@ class MountScanner:
         self._layers: Layers | None = None
         self._lock = threading.Lock()
 
+    @property
+    def ready(self) -> bool:
+        """Whether the data root is known, without which nothing can be said to belong to a container."""
+        return self._data_root() is not None
+
     def scan(self, container: str | None = None) -> Scan:
         """All mounts held that belong to `container`, or to any container.
 

@@ -11,6 +11,7 @@ from connectors.periodic import Facts, PeriodicSource, utc_now
 from connectors.threads import Worker
 from engine.errors import EngineError, SourceError
 from engine.ports.actions import Outcome
+from engine.ports.sources import Sink
 
 SCAN_LIMIT_S = 30.0
 """A look through 200 namespaces takes about a tenth of a second."""
@@ -86,6 +87,10 @@ class InspectMounts:
         return Outcome(ok=True, detail=_summary(scan), facts=tuple(facts))
 
 
+_ROOT_KNOWN_S = 1.0
+"""Pace at which it is looked whether the engine has told its data root."""
+
+
 class MountSweep(PeriodicSource):
     """Tells, at a slow pace, of held mounts whose owner is dead, being removed or gone.
 
@@ -109,6 +114,12 @@ class MountSweep(PeriodicSource):
         self._status_of = status_of
         self._name_of = name_of
         self._worker = Worker("sweep-mounts")
+
+    async def run(self, sink: Sink, cursor: str | None) -> None:
+        """Look until cancelled, from when the engine has told its data root: until then there is nothing to look for."""
+        while not self._scanner.ready:  # noqa: ASYNC110  once, for seconds: no signal from the engine's side is worth it
+            await asyncio.sleep(_ROOT_KNOWN_S)
+        await super().run(sink, cursor)
 
     async def look(self) -> Facts:
         """Read every namespace once, ask once about every owner, and tell what changed since the last look."""

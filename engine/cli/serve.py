@@ -326,6 +326,7 @@ class _Process:
         await tasks.stop("publisher", 2.0)
         if self._own_broker is not None:
             await tasks.stop("own-broker", 3.0)
+            await self._own_broker.stop()
         await tasks.stop_all(2.0)
         await self._connectors.close()
 

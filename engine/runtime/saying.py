@@ -38,6 +38,12 @@ class Doings:
         while len(self._by_subject) > SUBJECTS:
             self._by_subject.popitem(last=False)
 
+    @staticmethod
+    def concerns(job: Job, decision: Decision) -> bool:
+        """Whether a job is about what an alert is about."""
+        subjects = {decision.activation, *_subjects(decision.evidence)}
+        return job.activation in subjects or job.container in subjects or job.target in subjects
+
     def about(self, decision: Decision) -> list[AlertAction]:
         """What was decided about what an alert is about, oldest first."""
         subjects = {decision.activation, *_subjects(decision.evidence)}

@@ -48,6 +48,9 @@ AHEAD: Micros = 5 * SECOND
 UNWELL_RETRY_S = 5.0
 """While the journal cannot be written, it is tried again after so many seconds even when nothing happens."""
 
+LATE: Micros = 2 * SECOND
+"""A resolved alert waits no longer than this for the answer of the action that mended the trouble."""
+
 RECENT = 200
 """Decisions kept for the status."""
 
@@ -103,6 +106,7 @@ class Sidecar:
         self._batch = Batch()
         self._after: list[Callable[[], None]] = []
         self._unwell_said = False
+        self._late: dict[tuple[str, str], tuple[Decision, Micros]] = {}
 
     # -- the loop -----------------------------------------------------------------------------------------------------
 
@@ -117,7 +121,9 @@ class Sidecar:
         due = self.core.next_due
         pause = None if due is None else max(0.0, (due - wall_clock()) / SECOND)
         if not self.keeper.healthy:
-            return UNWELL_RETRY_S if pause is None else min(pause, UNWELL_RETRY_S)
+            pause = UNWELL_RETRY_S if pause is None else min(pause, UNWELL_RETRY_S)
+        if self._late:
+            pause = 0.1 if pause is None else min(pause, 0.1)
         return pause
 
     async def turn(self, timeout_s: float | None) -> None:
@@ -135,6 +141,7 @@ class Sidecar:
         due = self.core.next_due
         if due is not None and due <= now:
             self._decided(self.core.advance(now))
+        self._say_resolved(before=now - LATE)
         self._say_faults()
         await self._commit()
 
@@ -224,7 +231,27 @@ class Sidecar:
                     detail = {"fact": decision.fact.to_json_dict()} if decision.fact else {}
                     self._audit(decision, decision.does, "done", detail=detail)
         for decision in alerts:  # after the actions of the same moment: an alert says what was decided about it
-            self._alert(decision)
+            held = self._late.pop((decision.rule, decision.key), None)
+            if held is not None:
+                self._alert(held[0])
+            if decision.status == "resolved" and self._being_mended(decision):
+                self._late[decision.rule, decision.key] = (decision, wall_clock())
+            else:
+                self._alert(decision)
+
+    def _being_mended(self, decision: Decision) -> bool:
+        """The engine tells that a container is gone before it answers the deletion: the alert waits for that answer."""
+        executor = self.executor
+        return executor is not None and any(
+            executor.running(job) for job in executor.jobs.values() if self.doings.concerns(job, decision)
+        )
+
+    def _say_resolved(self, *, before: Micros) -> None:
+        """Say of alerts that are resolved what mended them: when that is known, or when it was waited for long enough."""
+        for address, (decision, since) in list(self._late.items()):
+            if since <= before or not self._being_mended(decision):
+                del self._late[address]
+                self._alert(decision)
 
     def _alert(self, decision: Decision) -> None:
         details = decision.alert
