@@ -11,6 +11,7 @@ Knows no outbox.
 
 import asyncio
 import contextlib
+import logging
 import socket
 import ssl
 from collections import deque
@@ -38,6 +39,11 @@ _HEADERS = 64
 """Bytes that a PUBLISH has beside topic and payload, at most: fixed header 5, lengths and id 4, expiry 5, with room to spare."""
 _NODELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 """Without it a second small message waits until the first is acknowledged by TCP, for up to 40 ms (Nagle's algorithm)."""
+
+
+_PAHO_LOG = logging.getLogger(f"{__name__}.paho")
+"""What paho and aiomqtt log comes to us as errors, too: said once, in our own words."""
+_PAHO_LOG.setLevel(logging.CRITICAL)
 
 
 class _Client(aiomqtt.Client):
@@ -214,6 +220,17 @@ def _password(settings: BrokerSettings) -> str | None:
         raise BrokerError(f"cannot read the password from {settings.password_file} (password_file): {error}") from error
 
 
+class _TlsSocket(ssl.SSLSocket):
+    """Closes itself when the handshake fails: paho leaves that to the garbage collector."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
+
+
 def _tls(settings: BrokerSettings) -> ssl.SSLContext:
     """Whom to trust and who we are.
 
@@ -224,6 +241,7 @@ def _tls(settings: BrokerSettings) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=settings.ca_file)
     except (OSError, ssl.SSLError) as error:
         raise BrokerError(f"TLS: cannot use {settings.ca_file} (ca_file): {error}") from error
+    context.sslsocket_class = _TlsSocket
     context.check_hostname = settings.check_hostname
     if settings.cert_file is not None:
         try:
@@ -253,6 +271,7 @@ async def connect(settings: BrokerSettings, *, client_id: str, version: Version,
         max_queued_incoming_messages=_COMMANDS_WAITING,
         tls_context=await asyncio.to_thread(_tls, settings) if settings.tls else None,
         socket_options=[_NODELAY],
+        logger=_PAHO_LOG,
     )
     try:
         await _enter(client, settings)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Mapping
 from functools import partial
 from typing import NoReturn
 
@@ -26,7 +27,17 @@ _JOURNAL_PAUSE_S = 2.0
 class Drain:
     """The work of one connection."""
 
-    def __init__(self, link: Link, outbox: Outbox, settings: BrokerSettings, state: LinkState, undone: set[int]) -> None:
+    def __init__(
+        self,
+        link: Link,
+        outbox: Outbox,
+        settings: BrokerSettings,
+        state: LinkState,
+        undone: set[int],
+        *,
+        held: Mapping[str, float],
+        one_by_one: bool,
+    ) -> None:
         """Nothing is read yet.
 
         Args:
@@ -35,23 +46,37 @@ class Drain:
             settings: times and bounds.
             state: to count in.
             undone: numbers of rows that the broker has and the outbox still holds, the journal having refused; outlives the link.
+            held: topics that were set aside, and until when (by the loop's clock).
+            one_by_one: have one row under way at a time.
         """
         self._link = link
         self._outbox = outbox
         self._settings = settings
         self._state = state
         self._undone = undone
-        in_flight = min(settings.in_flight, link.in_flight)
-        self._window = Window(size=in_flight * _READ_AHEAD, in_flight=in_flight)
+        self._in_flight = 1 if one_by_one else min(settings.in_flight, link.in_flight)
+        self._window = Window(size=self._in_flight * _READ_AHEAD, in_flight=self._in_flight, held=held)
+        self.answered = 0
+        """Rows that the broker answered on this link."""
+        self._sent: dict[int, tuple[OutboxRow, float]] = {}
         self._wake = asyncio.Event()
         self._answers: deque[tuple[OutboxRow, Acknowledgement]] = deque()
-        self._deadlines: dict[int, float] = {}
         self._arrival: asyncio.Task[None] | None = None
         self._read_all = False
         self._journal_error = ""
         self._read_again = 0.0
         self._done_again = 0.0
         self._now = asyncio.get_running_loop().time
+
+    @property
+    def unanswered(self) -> tuple[OutboxRow, ...]:
+        """Rows under way, oldest first."""
+        return tuple(row for row, _ in self._sent.values())
+
+    @property
+    def oldest(self) -> float | None:
+        """When the oldest row under way was sent."""
+        return next((moment for _, moment in self._sent.values()), None)
 
     async def run(self) -> NoReturn:
         """Send until cancelled.
@@ -73,12 +98,14 @@ class Drain:
 
     def _send(self) -> None:
         while (row := self._window.next()) is not None:
-            self._deadlines[row.seq] = self._now() + self._settings.ack_timeout_s
+            self._sent[row.seq] = (row, self._now())
             self._link.send(row).add_done_callback(partial(self._answered, row))
 
     def _answered(self, row: OutboxRow, sent: Sent) -> None:
         """The broker spoke; if the connection was lost instead, the link says so by itself."""
         if not sent.cancelled() and sent.exception() is None:
+            del self._sent[row.seq]
+            self.answered += 1
             self._answers.append((row, sent.result()))
             self._wake.set()
 
@@ -86,7 +113,6 @@ class Drain:
         """Deal with what the broker said."""
         while self._answers:
             row, said = self._answers.popleft()
-            del self._deadlines[row.seq]
             if said.verdict == "denied":
                 self._deny(row, said.reason)
                 continue
@@ -136,7 +162,7 @@ class Drain:
         if self._arrival is not None and self._arrival.done():
             self._arrived(self._arrival)
             self._arrival = None
-        while not self._read_all and self._window.room * 2 >= self._settings.in_flight and self._now() >= self._read_again:
+        while not self._read_all and self._window.room * 2 >= self._in_flight and self._now() >= self._read_again:
             limit = self._window.room
             try:
                 rows = await self._outbox.batch(limit, after=self._window.after)
@@ -166,10 +192,12 @@ class Drain:
     async def _rest(self) -> None:
         """Until the broker speaks, a row comes, a topic is due, the journal is to be tried again, or an answer is overdue."""
         now = self._now()
-        oldest = next(iter(self._deadlines.values()), None)  # the first one sent is the first one due
-        if oldest is not None and oldest <= now and not self._answers:
-            raise BrokerError(f"{self._settings.where}: no acknowledgement within {self._settings.ack_timeout_s:g} s")
-        moments = [moment for moment in (oldest, self._window.due) if moment is not None]
+        moments = [] if self._window.due is None else [self._window.due]
+        if self.oldest is not None:
+            overdue = self.oldest + self._settings.ack_timeout_s
+            if overdue <= now:
+                raise BrokerError(f"{self._settings.where}: no acknowledgement within {self._settings.ack_timeout_s:g} s")
+            moments.append(overdue)
         moments += [moment for moment in (self._read_again, self._done_again) if moment > now]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(min(moments, default=None)):

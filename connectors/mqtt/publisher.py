@@ -18,6 +18,7 @@ from connectors.mqtt.drain import Drain
 from connectors.mqtt.link import Connect, Link, Version
 from connectors.mqtt.refusals import ClosedUnansweredError, VersionRefusedError
 from connectors.mqtt.settings import BrokerSettings
+from connectors.mqtt.suspects import Suspects
 from engine.errors import BrokerError
 from engine.ports.broker import CommandHandler, LinkState, Message, Outbox, StatusSource
 
@@ -25,6 +26,9 @@ _log = structlog.get_logger(__name__)
 
 _STABLE_S = 10.0
 """A connection that held so long was a good one: the pauses begin anew. One whose session is taken over at once was not."""
+_SOON_S = 5.0
+"""A broker that closes the connection on a row does so at once; after this long it was something else."""
+_CLOSES = "the broker closes the connection on it"
 _SUSPICIOUS = 3
 """So many connections in a row that did not hold are no accident."""
 _MAX_COMMAND = 64 * 1024
@@ -71,6 +75,8 @@ class MqttPublisher:
         self._undone: set[int] = set()
         self._closed_unanswered = 0
         self._short_lives = 0
+        self._suspects = Suspects()
+        self._held: dict[str, float] = {}
 
     @property
     def state(self) -> LinkState:
@@ -129,7 +135,9 @@ class MqttPublisher:
                 self._state.protocol = ""
 
     async def _work(self, link: Link, outbox: Outbox) -> NoReturn:
-        drain = Drain(link, outbox, self._settings, self._state, self._undone)
+        now = asyncio.get_running_loop().time()
+        self._held = {topic: until for topic, until in self._held.items() if until > now}
+        drain = Drain(link, outbox, self._settings, self._state, self._undone, held=self._held, one_by_one=self._suspects.careful)
         lost: BrokerError | None = None
         try:
             async with asyncio.TaskGroup() as group:
@@ -142,7 +150,25 @@ class MqttPublisher:
                     group.create_task(self._listen(link, self._on_command), name="mqtt-commands")
         except* BrokerError as errors:
             lost = next(error for error in errors.exceptions if isinstance(error, BrokerError))
+        self._look_for_guilty(drain)
         raise lost or BrokerError(f"{self._settings.where}: the connection was closed")
+
+    def _look_for_guilty(self, drain: Drain) -> None:
+        """If the broker closes the connection on a certain row, set its topic aside."""
+        now = asyncio.get_running_loop().time()
+        soon = drain.oldest is not None and now - drain.oldest < _SOON_S
+        row = self._suspects.lost(drain.unanswered, answered=drain.answered, soon=soon)
+        if row is None:
+            return
+        self._state.denied += 1
+        self._held[row.topic] = now + self._settings.denied_retry_s
+        _log.warning(
+            "a topic is set aside: its messages stay and are tried again",
+            action="mqtt_denied",
+            topic=row.topic,
+            reason=_CLOSES,
+            again_in_s=self._settings.denied_retry_s,
+        )
 
     async def _settle_down(self) -> None:
         """A connection that holds puts an end to what was wrong before."""
@@ -191,6 +217,8 @@ class MqttPublisher:
             state.last_error = None
         self._short_lives += 1
         state.denied_topics.clear()
+        for topic in self._held:
+            state.note_denied(topic, _CLOSES)
         # After a connection with 3.1.1 the next one begins with 5 again: the broker may have been replaced.
         self._closed_unanswered = 0 if link.version == "5" else 1
         _log.info(

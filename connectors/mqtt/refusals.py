@@ -70,6 +70,10 @@ def connect_error(error: BaseException, settings: BrokerSettings) -> BrokerError
             return BrokerError(f"{where}: the host name {settings.host!r} is not known ({cause.strerror})")
         case ConnectionRefusedError():
             return BrokerError(f"{where}: nothing listens there (connection refused)")
+        case ConnectionResetError() | BrokenPipeError():
+            return BrokerError(
+                f"{where}: the connection was reset; does this port speak {'TLS' if settings.tls else 'MQTT without TLS'}?"
+            )
         case TimeoutError():
             return BrokerError(f"{where}: no answer within {settings.connect_timeout_s:g} s")
         case OSError():

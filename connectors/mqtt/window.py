@@ -10,7 +10,7 @@
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from engine.ports.broker import OutboxRow
 
@@ -18,8 +18,8 @@ from engine.ports.broker import OutboxRow
 class Window:
     """Rows between the outbox and the broker. Moments are seconds of one monotonic clock."""
 
-    def __init__(self, *, size: int, in_flight: int) -> None:
-        """An empty one, of at most `size` rows, of which `in_flight` are under way."""
+    def __init__(self, *, size: int, in_flight: int, held: Mapping[str, float] | None = None) -> None:
+        """An empty one, of at most `size` rows, of which `in_flight` are under way; `held` are topics put aside already."""
         self.after = 0
         """Number of the last row read: go on reading after it."""
         self._size = size
@@ -27,7 +27,7 @@ class Window:
         self._waiting: dict[str, deque[OutboxRow]] = {}
         self._ready: list[tuple[int, str]] = []
         self._flying: dict[int, OutboxRow] = {}
-        self._held: dict[str, float] = {}
+        self._held = dict(sorted((held or {}).items(), key=lambda item: item[1]))
         self._known: set[int] = set()
 
     @property

@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import pytest
+
+from connectors.mqtt.settings import BrokerSettings
+from engine.errors import SettingsError
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("mqtt://broker", ("broker", 1883, False, None)),
+        ("mqtts://broker", ("broker", 8883, True, None)),
+        ("mqtt://user@broker:1884/", ("broker", 1884, False, "user")),
+        ("mqtts://us%40er@[::1]:9", ("::1", 9, True, "us@er")),
+        ("MQTT://Broker", ("broker", 1883, False, None)),
+    ],
+)
+def test_urls_are_read(url: str, expected: tuple[object, ...]) -> None:
+    """Scheme, host, port and user; percent-encoding is undone."""
+    settings = BrokerSettings.from_url(url)
+    assert (settings.host, settings.port, settings.tls, settings.username) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("", "must begin with mqtt://"),
+        ("broker:1883", "must begin with mqtt://"),
+        ("http://broker", "must begin with mqtt://"),
+        ("mqtt://", "names no host"),
+        ("mqtt://user@:1883", "names no host"),
+        ("mqtt://broker:port", "port must be a number"),
+        ("mqtt://broker:99999", "port must be a number"),
+        ("mqtt://broker:0", "port: "),
+        ("mqtt://broker/topic", "ends after the port"),
+        ("mqtt://[::1", "not well-formed"),
+    ],
+)
+def test_what_is_no_url_of_a_broker_is_refused(url: str, said: str) -> None:
+    """The message says what is wrong and does not repeat the URL, which may hold a password."""
+    with pytest.raises(SettingsError, match=said):
+        BrokerSettings.from_url(url)
+
+
+def test_a_password_stands_in_no_message() -> None:
+    """Not in the settings' text, not in `where`, not in an error."""
+    settings = BrokerSettings.from_url("mqtt://user:hidden%3Aword@broker")
+    assert settings.password is not None
+    assert settings.password.get_secret_value() == "hidden:word"
+    assert "hidden" not in repr(settings) + str(settings) + settings.where + settings.model_dump_json()
+    with pytest.raises(SettingsError) as error:
+        BrokerSettings.from_url("mqtt://user:hidden@broker:hidden")
+    assert "hidden" not in str(error.value)
+    assert error.value.__suppress_context__
+
+
+def test_other_settings_count_more_than_the_url_and_none_is_not_given() -> None:
+    """As they come from a settings file, with what is not set there as None."""
+    settings = BrokerSettings.from_url(
+        "mqtt://user:one@broker", password="two", username=None, ca_file=Path("/ca"), keepalive_s=30
+    )
+    assert settings.password is not None
+    assert (settings.username, settings.password.get_secret_value(), settings.keepalive_s) == ("user", "two", 30)
+    with pytest.raises(SettingsError, match="keepalive_s"):
+        BrokerSettings.from_url("mqtt://broker", keepalive_s=0)
+    with pytest.raises(SettingsError, match="colour"):
+        BrokerSettings.from_url("mqtt://broker", colour="red")
