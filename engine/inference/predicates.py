@@ -20,6 +20,7 @@ _ATTRIBUTES: dict[str, dict[str, str]] = {
 """Fields whose name in rules and JSON is a Python keyword stand under another name in the model: class, global, self."""
 
 
+@lru_cache(maxsize=8192)
 def getter(kind: str, path: FieldPath) -> Getter:
     """Reads a field, or a key of a field that is a map; None where there is nothing."""
     name = _ATTRIBUTES.get(kind, {}).get(path[0], path[0])
