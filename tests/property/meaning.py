@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from engine.facts import Fact
 from engine.facts.clock import SECOND
@@ -82,6 +83,16 @@ def _compares_text(op: Op, value: str, wanted: str) -> bool:
     if op == "re":
         return re.search(wanted, value) is not None
     return {"contains": wanted in value, "startswith": value.startswith(wanted), "endswith": value.endswith(wanted)}[op]
+
+
+def group_values(pattern: CountPattern, fact: Fact) -> tuple[object, ...]:
+    """What names the group that a fact is counted in."""
+    return tuple(value_of(fact, path) for path in pattern.by)
+
+
+def without_references(pattern: CountPattern) -> CountPattern:
+    """The pattern with only those tests that look at nothing but the fact."""
+    return replace(pattern, tests=tuple(test for test in pattern.tests if not test.refs))
 
 
 def group_of(pattern: CountPattern, facts: Sequence[Fact]) -> Group:

@@ -25,7 +25,18 @@ from engine.rules.model import (
     Rule,
     RuleSet,
 )
-from tests.property.meaning import Bound, field_of, group_of, kind_of, rendered, satisfies, used_fields, value_of
+from tests.property.meaning import (
+    Bound,
+    field_of,
+    group_of,
+    group_values,
+    kind_of,
+    rendered,
+    satisfies,
+    used_fields,
+    value_of,
+    without_references,
+)
 from tests.property.said import Identity, Said
 
 Given = tuple[Literal["alert", "fact"], Identity]
@@ -76,6 +87,10 @@ class Match:
     gave: set[Given] = field(default_factory=set)
 
 
+MOST_ROUNDS = 100
+"""More rounds at one moment than any of the small rulesets of these tests can need."""
+
+
 class Naive:
     """Facts in, decisions out; the same two calls as the core has."""
 
@@ -85,8 +100,9 @@ class Naive:
         self._memory: list[Held] = []  # everything ever held; `gone` is None for what lives
         self._matches: dict[Identity, Match] = {}
         self._raised: dict[Identity, tuple[Rule, Micros]] = {}  # firing alerts: their rule, and when it last fired
-        self._supported: dict[Identity, tuple[str, str]] = {}  # facts that live with their support: rule and key that gave them
+        self._supported: dict[Identity, str] = {}  # facts that live with their support, and the rule that gave them last
         self._entries = itertools.count()
+        self._counts: dict[Identity, int] = {}  # counts that hold, numbered like facts when they begin to
         self._began: Micros | None = None
         self._said: list[Said] = []
         self.now: Micros = 0
@@ -125,7 +141,7 @@ class Naive:
         for rule in self._rules:
             for pattern in (*rule.when, *rule.unless):
                 if isinstance(pattern, CountPattern):
-                    yield from (held.fact.at_micros + pattern.within for held in self._living())
+                    yield from (held.fact.at_micros + pattern.within for held in self._memory)
                 elif isinstance(pattern, MissingPattern):
                     yield from (held.seen(self.now) + pattern.duration for held in self._memory)
                     yield (self._began or 0) + pattern.duration
@@ -149,8 +165,9 @@ class Naive:
             return
         if old is not None:
             old.gone = self.now
-        self._memory.append(Held(fact, next(self._entries) if old is None else old.entered))
-        self._expire()
+        new = Held(fact, next(self._entries) if old is None else old.entered)
+        if new.expires is None or new.expires > self.now:  # what comes too late never lives
+            self._memory.append(new)
 
     def _expire(self) -> None:
         for held in self._living():
@@ -168,14 +185,16 @@ class Naive:
     def _settle(self) -> None:
         """Let go what has lost its support, fire what is first on the agenda, and again, until nothing is left to do."""
         self._expire()
-        while True:
+        for _ in range(MOST_ROUNDS):
             self._rematch()
-            if self._let_go():
+            if self._let_go_facts():
                 continue
             agenda = [match for match in self._matches.values() if self._may_fire(match)]
-            if not agenda:
+            if not agenda and not self._let_go_alerts():
                 return
-            self._fire(min(agenda, key=lambda match: (-match.found.rule.priority, match.found.rule.order, match.found.order)))
+            if agenda:
+                self._fire(min(agenda, key=lambda match: (-match.found.rule.priority, match.found.rule.order, match.found.order)))
+        raise AssertionError("the rules feed each other without end")
 
     def _may_fire(self, match: Match) -> bool:
         rule = match.found.rule
@@ -190,7 +209,18 @@ class Naive:
                 return True
         return False
 
+    def _number_counts(self) -> None:
+        """A count enters when it begins to hold, whatever else its rule asks for."""
+        numbers: dict[Identity, int] = {}
+        for rule in self._rules:
+            for pattern in (one for one in rule.when if isinstance(one, CountPattern)):
+                for entries in self._groups(without_references(pattern), {}):
+                    name = (rule.id, pattern.name, group_values(pattern, entries[0].fact))
+                    numbers[name] = self._counts[name] if name in self._counts else next(self._entries)
+        self._counts = numbers
+
     def _rematch(self) -> None:
+        self._number_counts()
         found = {one.identity: one for rule in self._rules for one in self._matches_of(rule)}
         self._matches = {identity: match for identity, match in self._matches.items() if identity in found}
         for identity, one in found.items():
@@ -215,15 +245,17 @@ class Naive:
                 if all(satisfies(held_by[pattern.name].fact, pattern, all_bound) for pattern in single) and all(
                     self._is_missing(pattern, all_bound) for pattern in missing
                 ):
-                    yield _found(rule, held_by, window, all_bound)
+                    yield _found(rule, held_by, window, all_bound, self._counts)
 
     def _groups(self, pattern: CountPattern, bound: Mapping[str, Bound]) -> Iterator[list[Held]]:
         """The groups that are large enough now: their facts by event time."""
         by_values: dict[Identity, list[Held]] = {}
-        for held in self._living():
+        for held in self._memory:
+            if held.gone is not None and isinstance(held.fact, StateFact):
+                continue  # an event has happened, whatever becomes of its fact; a state that is gone does not count
             inside = self.now - pattern.within < held.fact.at_micros <= self.now
             if inside and satisfies(held.fact, pattern, bound):
-                by_values.setdefault(tuple(value_of(held.fact, path) for path in pattern.by), []).append(held)
+                by_values.setdefault(group_values(pattern, held.fact), []).append(held)
         for entries in by_values.values():
             if len(entries) >= pattern.at_least:
                 yield sorted(entries, key=lambda held: (held.fact.at_micros, held.entered))
@@ -234,20 +266,26 @@ class Naive:
 
     # --- support ------------------------------------------------------------------------------------------------------------
 
-    def _let_go(self) -> bool:
-        """Resolve alerts and take back facts that no living match supports any more. True if there was one."""
-        supported = {given for match in self._matches.values() for given in match.gave}
-        for identity, (rule, fired) in list(self._raised.items()):
-            over = rule.resolve_after is not None and self.now >= fired + rule.resolve_after
-            if over or ("alert", identity) not in supported:
-                self._resolve(identity, rule)
-                return True
-        for identity, (rule_id, key) in list(self._supported.items()):
-            if ("fact", identity) not in supported:
+    def _supports(self, kind: Literal["alert", "fact"], identity: Identity) -> bool:
+        return any((kind, identity) in match.gave for match in self._matches.values())
+
+    def _let_go_facts(self) -> bool:
+        """Take back a fact that no living match supports any more. True if there was one."""
+        for identity, rule_id in list(self._supported.items()):
+            if not self._supports("fact", identity):
                 del self._supported[identity]
                 if (held := self._held(identity)) is not None:
                     held.gone = self.now
-                    self._say(Said(self.now, rule_id, key, "retract", fact=identity))
+                    self._say(Said(self.now, rule_id, "", "retract", fact=identity))
+                return True
+        return False
+
+    def _let_go_alerts(self) -> bool:
+        """At the end of a moment, resolve an alert that no living match supports, or whose time is over. True if one was."""
+        for identity, (rule, fired) in list(self._raised.items()):
+            over = rule.resolve_after is not None and self.now >= fired + rule.resolve_after
+            if over or not self._supports("alert", identity):
+                self._resolve(identity, rule)
                 return True
         return False
 
@@ -298,7 +336,7 @@ class Naive:
         self._say(Said(self.now, found.rule.id, key, "assert", None, found.facts, fact=fact.identity))
         if not effect.while_supported:
             return []
-        self._supported[fact.identity] = (found.rule.id, key)
+        self._supported[fact.identity] = found.rule.id
         return [("fact", fact.identity)]
 
     def _retract(self, effect: RetractEffect, found: Found, key: str) -> None:
@@ -327,7 +365,13 @@ def _facts(entries: Iterable[Held]) -> list[Fact]:
     return [held.fact for held in entries]
 
 
-def _found(rule: Rule, held_by: Mapping[str, Held], window: Mapping[str, list[Held]], bound: dict[str, Bound]) -> Found:
+def _found(
+    rule: Rule,
+    held_by: Mapping[str, Held],
+    window: Mapping[str, list[Held]],
+    bound: dict[str, Bound],
+    numbers: Mapping[Identity, int],
+) -> Found:
     identity: list[object] = [rule.id]
     facts: list[tuple[str, ...]] = []
     order: list[int] = []
@@ -339,9 +383,9 @@ def _found(rule: Rule, held_by: Mapping[str, Held], window: Mapping[str, list[He
             order.append(held.entered)
         elif isinstance(pattern, CountPattern):
             entries = window[pattern.name]
-            identity.append(tuple(value_of(entries[0].fact, path) for path in pattern.by))
+            identity.append(group_values(pattern, entries[0].fact))
             facts.append(tuple(held.fact.fact_id for held in entries))
-            order.append(min(held.entered for held in entries))
+            order.append(numbers[rule.id, pattern.name, identity[-1]])
         else:
             facts.append(())
     uses = tuple(value_of(held_by[ref.binding].fact, ref.path) for ref in used_fields(rule) if ref.binding in held_by)

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 from hypothesis import given, settings
 
+from engine.inference.core import Core
 from engine.rules.model import RuleSet
-from tests.property.build import at
+from tests.property.build import at, check, container, event, fact, gone, ref, rule, ruleset
 from tests.property.clips_matcher import Clips, Fired
 from tests.property.naive import Naive
 from tests.property.strategies import Item, joining_rulesets, plain_timelines
@@ -28,6 +29,17 @@ def naive_firings(rules: RuleSet) -> Firings:
     return step
 
 
+def core_firings(rules: RuleSet) -> Firings:
+    """The core's."""
+    core = Core(rules)
+
+    def step(item: Item | None) -> list[Fired]:
+        decided = core.advance(at(END)) if item is None else core.step(item)
+        return [(one.rule, one.facts) for one in decided if one.status == "firing"]
+
+    return step
+
+
 def compare(rules: RuleSet, items: list[Item], firings: Firings) -> int:
     """Hold both to the same firings at every step, each once; how many there were."""
     other = Clips(rules)
@@ -45,3 +57,25 @@ def compare(rules: RuleSet, items: list[Item], firings: Firings) -> int:
 def test_naive_fires_as_clips_does(rules: RuleSet, items: list[Item]) -> None:
     """The naive matcher agrees with CLIPS on joins, tests, different facts for different patterns, expiry and `unless`."""
     compare(rules, items, naive_firings(rules))
+
+
+@settings(deadline=None)
+@given(joining_rulesets(), plain_timelines())
+def test_core_fires_as_clips_does(rules: RuleSet, items: list[Item]) -> None:
+    """The core agrees with CLIPS on the same."""
+    compare(rules, items, core_firings(rules))
+
+
+def test_comparison_is_about_something() -> None:
+    """A join held back by `unless`: CLIPS, the naive matcher and the core fire it once, when what held it back has expired."""
+    other = fact("d", "container_event", check("image", ref("c.image")))
+    joined = rule("r", fact("c", "container"), other, unless=(fact("u", "container_event", check("action", "kill")),))
+    items: list[Item] = [
+        container(0, "a", "1", image="x"),
+        event(1, "kill", "z", "2", ttl=5),
+        event(2, "die", "a", "3", image="x"),
+        event(7, "start", "z", "4"),
+        gone(8, "a"),
+    ]
+    for firings in (naive_firings, core_firings):
+        assert compare(ruleset(joined), items, firings(ruleset(joined))) == 1

@@ -1,0 +1,58 @@
+"""Random rules over random timelines: the core decides what the naive matcher decides, step by step."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from hypothesis import given, settings
+
+from engine.facts import Retraction
+from engine.inference.core import Core
+from engine.inference.decision import Decision
+from engine.rules.model import RuleSet
+from tests.property.build import at
+from tests.property.naive import Naive
+from tests.property.said import Said
+from tests.property.strategies import Item, rulesets, timelines
+
+END = 60
+"""Seconds; by then every window, `for`, `missing` and `resolve_after` of a timeline has run out."""
+
+
+def core_says(decision: Decision) -> tuple[object, ...]:
+    """What is compared of a decision of the core."""
+    fact = None
+    if decision.fact is not None:
+        fact = _named(decision.fact) if isinstance(decision.fact, Retraction) else "|".join(decision.fact.identity)
+    params = tuple(sorted(decision.params.items()))
+    return (decision.at, decision.rule, decision.key, decision.does, decision.status, decision.action, params, fact)
+
+
+def _named(retraction: Retraction) -> str:
+    return f"{retraction.retract}|{retraction.key}"
+
+
+def naive_says(said: Said) -> tuple[object, ...]:
+    """The same of the naive matcher's."""
+    fact = None if said.fact is None else "|".join(str(part) for part in said.fact)
+    return (said.at, said.rule, said.key, said.does, said.status, said.action, tuple(sorted(said.params)), fact)
+
+
+def compare(decided: list[Decision], said: list[Said]) -> None:
+    """Same decisions; firings in the same order."""
+    mine, theirs = [core_says(one) for one in decided], [naive_says(one) for one in said]
+    assert Counter(mine) == Counter(theirs)
+    assert _firings(mine) == _firings(theirs)
+
+
+def _firings(decisions: Iterable[tuple[object, ...]]) -> list[tuple[object, ...]]:
+    return [one for one in decisions if one[3] != "retract" and one[4] != "resolved"]
+
+
+@settings(deadline=None)
+@given(rulesets(), timelines())
+def test_core_decides_as_the_naive_matcher_does(rules: RuleSet, items: list[Item]) -> None:
+    """Same firings, resolutions, actions, asserted and retracted facts at the same moments, firings in the same order."""
+    core, naive = Core(rules), Naive(rules)
+    for item in items:
+        compare(core.step(item), naive.step(item))
+    compare(core.advance(at(END)), naive.advance(at(END)))
