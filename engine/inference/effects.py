@@ -111,12 +111,15 @@ class Firing:
             bound = [
                 item for slot, item in zip(self._match.node.slots, self._match.items, strict=True) if slot.name == effect.binding
             ]
-            return [item for item in bound if isinstance(item, FactItem)]
+            # An effect before this one may have taken it back already.
+            return [item for item in bound if isinstance(item, FactItem) and self._core.memory.get(item.identity) is item]
         wanted = {name: value_in(value, self._match) for name, value in effect.fields}
         return [
             item
             for item in self._core.memory
-            if item.identity[0] == effect.kind and all(item.values.get(name) == value for name, value in wanted.items())
+            if item.identity[0] == effect.kind
+            and not item.is_event
+            and all(item.values.get(name) == value for name, value in wanted.items())
         ]
 
     def _no_longer_asserted(self, identities: set[tuple[str, ...]]) -> None:

@@ -71,6 +71,14 @@ def _contains(value: Any, part: Any) -> bool:
     return isinstance(value, list | tuple | Mapping) and part in value
 
 
+def _matches(value: Any, pattern: Any) -> bool:
+    """A text that matches, or a list one of whose elements does."""
+    if not isinstance(pattern, str):
+        return False
+    parts = value if isinstance(value, list | tuple) else (value,)
+    return any(isinstance(part, str) and _expression(pattern).search(part) is not None for part in parts)
+
+
 def _text(test: Callable[[str, str], bool]) -> Callable[[Any, Any], bool]:
     return lambda value, other: isinstance(value, str) and isinstance(other, str) and test(value, other)
 
@@ -85,7 +93,7 @@ OPERATORS: dict[Op, Callable[[Any, Any], bool]] = {
     "contains": _contains,
     "startswith": _text(str.startswith),
     "endswith": _text(str.endswith),
-    "re": _text(lambda value, pattern: _expression(pattern).search(value) is not None),
+    "re": _matches,
     "exists": lambda value, wanted: (value is not None) is bool(wanted),
 }
 

@@ -3,12 +3,13 @@
 A hostile name is ordinary input: no control character gets through, nothing is endless.
 """
 
+import math
 from datetime import datetime
 from typing import Any
 
-from engine.facts.clock import rfc3339, to_micros
+from engine.facts.clock import SECOND, format_duration, rfc3339, to_micros
 from engine.inference.matches import Match
-from engine.rules.model import Placeholder, Ref, Template, Value
+from engine.rules.model import DURATION, Placeholder, Ref, Template, Value
 
 VALUE_LENGTH = 512
 """Characters of one value in a text: a command line is recognisable by then."""
@@ -24,10 +25,23 @@ def printable(text: str, most: int = VALUE_LENGTH) -> str:
     return text if text.isprintable() else "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
+_STEPS_S = ((7 * 86_400, 86_400), (86_400, 3_600), (3_600, 600), (600, 60), (60, 10), (0, 1))
+"""From so many seconds on, a length of time is told in steps of so many: a forecast is no more exact than that."""
+
+
+def duration_of(seconds: float) -> str:
+    """Seconds as people say them, cut to a step: `3h40m`, `12m`, `2d5h`."""
+    whole = int(max(0.0, min(seconds, 365 * 86_400)))
+    step = next(step for least, step in _STEPS_S if whole >= least)
+    return format_duration(whole // step * step * SECOND)
+
+
 def text_of(value: Any, spec: str = "") -> str:
     """A value as it stands in a text."""
     if value is None:
         return "unknown"
+    if spec == DURATION and isinstance(value, int | float) and math.isfinite(value):
+        return duration_of(value)
     if spec:
         try:
             return printable(format(value, spec))

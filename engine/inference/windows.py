@@ -8,6 +8,7 @@ from bisect import bisect_right, insort
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from heapq import heappop, heappush
 from typing import Any, NamedTuple, Protocol
 
 from engine.facts.clock import SECOND, Micros, format_duration, from_micros
@@ -126,7 +127,7 @@ class Entry(NamedTuple):
 class Group:
     """The entries of one group, sorted by time."""
 
-    __slots__ = ("_check_at", "_entries", "_head", "_leaving", "_total", "address", "holding", "key", "times", "window")
+    __slots__ = ("_due", "_entries", "_head", "_leaving", "_total", "address", "holding", "key", "times", "window")
 
     def __init__(self, window: Window, key: tuple[Any, ...]) -> None:
         self.window = window
@@ -138,7 +139,8 @@ class Group:
         self._entries: dict[str, Entry] = {}
         self.holding: dict[Watcher, CountItem] = {}
         self._total = 0
-        self._check_at = 0
+        self._due: list[tuple[int, int]] = [(0, number) for number in range(len(window.watchers))]
+        """When to look at which watcher that does not hold, by the number of entries that have come: a heap."""
         self._leaving = False
 
     # -- entries come and go ------------------------------------------------------------------------------------------
@@ -153,7 +155,7 @@ class Group:
             ledger.put("window", self._row(name), lambda: [self.window.key, list(self.key), name, *entry])
         # A count that does not hold lacks at least one entry; each entry adds one: nothing needs a look before so many have come.
         self._total += 1
-        if self._total >= self._check_at:
+        if self._due and self._total >= self._due[0][0]:
             self._look_for_holding()
 
     def load(self, name: str, entry: Entry) -> None:
@@ -231,17 +233,17 @@ class Group:
         return bisect_right(self.times, (edge, "\U0010ffff"), lo=self._head)
 
     def _look_for_holding(self) -> None:
-        lacking = None
-        for watcher in self.window.watchers:
+        """Look at the watchers whose count may hold by now; each is looked at again when it can hold at the earliest."""
+        while self._due and self._due[0][0] <= self._total:
+            _, number = heappop(self._due)
+            watcher = self.window.watchers[number]
             if watcher in self.holding:
                 continue
-            missing = watcher.at_least - self.count(watcher)
-            if missing <= 0:
+            lacking = watcher.at_least - self.count(watcher)
+            if lacking <= 0:
                 self._hold(watcher, self.window.moment.next_seq())
-            elif lacking is None or missing < lacking:
-                lacking = missing
-        # A count that holds now may fall and needs a look again at the next entry: `_look_for_falling` sees to that.
-        self._check_at = self._total + (lacking if lacking is not None else 1 << 62)
+            else:
+                heappush(self._due, (self._total + lacking, number))
 
     def _hold(self, watcher: Watcher, seq: int) -> None:
         identity: Identity = ("count", watcher.name, *map(str, self.key))
@@ -274,7 +276,7 @@ class Group:
             self._wait_for_falling(watcher)
             return
         del self.holding[watcher]
-        self._check_at = 0
+        heappush(self._due, (self._total + 1, self.window.watchers.index(watcher)))
         self.window.moment.ledger.delete("count", self._address_of(watcher))
         watcher.target.remove(item)
 
