@@ -229,7 +229,7 @@ BAD_FORMAT = _check(
     "DW305", "bad-format",
     "The format behind the colon of a placeholder does not go with the type of its field.",
     "The text could not be made.",
-    "Numbers take .1f, .0% or a comma; texts take none.",
+    "Numbers take .1f, .0% or a comma, and seconds `duration`; texts take none.",
 )  # fmt: skip
 UNKNOWN_VALUE = _check(
     "DW306", "unknown-value",

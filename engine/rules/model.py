@@ -86,6 +86,10 @@ class MissingPattern:
 Pattern = FactPattern | CountPattern | MissingPattern
 
 
+DURATION = "duration"
+"""The format that shows a number of seconds as a length of time: `{disk.full_in_s:duration}` is `3h40m`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Placeholder:
     """`{binding.field}` in a text, with an optional format after a colon (`{disk.used_ratio:.0%}`)."""

@@ -45,7 +45,7 @@ _MODIFIER_DOCS = {
     "contains": "contains; a list an element, a map a key",
     "startswith": "starts with",
     "endswith": "ends with",
-    "re": "matches an RE2 expression anywhere",
+    "re": "matches an RE2 expression anywhere; a list: one of its elements does",
     "exists": "is known (true) or not (false)",
 }
 _BY_TYPE: dict[str, tuple[str, ...]] = {
@@ -55,7 +55,7 @@ _BY_TYPE: dict[str, tuple[str, ...]] = {
     "boolean": ("ne", "exists"),
     "time": ("ne", "gt", "gte", "lt", "lte", "exists"),
     "map": ("contains", "exists"),
-    "list": ("contains", "exists"),
+    "list": ("contains", "re", "exists"),
     "any": MODIFIERS,
 }
 

@@ -10,7 +10,7 @@ from engine.rules.declare import value_type
 from engine.rules.draft import DraftEffect, DraftRule, DraftText, DraftValue
 from engine.rules.findings import Report, Span, nearest, one_of
 from engine.rules.kinds import FieldType, Kinds
-from engine.rules.model import Placeholder, Ref, Template
+from engine.rules.model import DURATION, Placeholder, Ref, Template
 from engine.rules.scope import Problem, resolve
 from engine.rules.shape import describe_value
 from engine.rules.text import join_path
@@ -62,12 +62,14 @@ def _check_placeholder(rule: DraftRule, part: Placeholder, span: Span, kinds: Ki
     sample = _SAMPLES.get(found.name)
     if not part.format or found.name == "any":
         return
+    if part.format == DURATION and found.name in ("integer", "number"):
+        return
     if sample is None or not _formats(sample, part.format):
         report.add(
             catalogue.BAD_FORMAT,
             report.within(span, f":{part.format}}}"),
             f"`{name}` is {found.shown}: the format `{part.format}` does not go with it",
-            expected="one such as .1f or .0%" if found.name in ("integer", "number") else "none",
+            expected="one such as .1f or .0%, or duration for seconds" if found.name in ("integer", "number") else "none",
         )
 
 

@@ -20,9 +20,9 @@ _FIT: dict[str, frozenset[str]] = {
     "boolean": _EQUAL,
     "time": _EQUAL | _ORDER,
     "map": frozenset({"contains", "exists"}),
-    "list": frozenset({"contains", "exists"}),
+    "list": frozenset({"contains", "re", "exists"}),
 }
-"""Modifiers by the type of their field. A list contains an element, a map a key."""
+"""Modifiers by the type of their field. A list contains an element, or one that matches an expression; a map a key."""
 
 _SHOWN_OPS = ("ne", "gt", "gte", "lt", "lte", "contains", "startswith", "endswith", "re", "exists")
 

@@ -1,0 +1,1 @@
+"""The rules that ship, on the texts and figures that operators published."""
