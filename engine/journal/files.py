@@ -52,7 +52,7 @@ class WriterLock:
 def damage(connection: sqlite3.Connection) -> str | None:
     """What is wrong with the file, None if nothing is.
 
-    `quick_check` reads every page and checks the trees, without comparing indexes with tables: 30 ms for 20 MB.
+    `quick_check` reads every page and checks the trees, without comparing indexes with tables: 18 ms for 32 MB in the page cache.
     """
     try:
         (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
