@@ -55,27 +55,43 @@ class Follower:
         self._settled = True
         self._next: list[Stretch] = []
         self._missing_since: datetime | None = None
+        self._absent = False
+        self._resume: Place | None = None
+        self._begun = False
 
     def begin(self, cursor: str | None, now: datetime) -> None:
         """Take up reading at the cursor; without one, at the end of what is there.
 
         Old lines tell of troubles that may be long over, and what is still wrong is found by listing. A file that appears later
-        is read from its beginning.
+        is read from its beginning. One that is there and cannot be opened decides nothing: `look` tries again.
+
+        Raises:
+            OSError: it cannot be read; `look` tries again.
         """
         place = Place.from_cursor(cursor)
-        if place is None or place.path != self._path:
-            current = self._open_current(now)
+        self._resume = place if place is not None and place.path == self._path else None
+        self._take_up(now)
+
+    def _take_up(self, now: datetime) -> bool:
+        """Find where to begin. False while there is nothing to read."""
+        current = self._open_current(now)
+        if current is None and not self._absent:
+            return False
+        place = self._resume
+        rest = None if place is None else find_rest(place)
+        if rest is not None:
             if current is not None:
-                self._start(Stretch(current, _last_line_start(current)))
-            return
-        stretches = find_rest(place)
-        if stretches is None:
+                current.close()
+            self._next = rest[1:]
+            self._start(self._within_reach(rest[0], now))
+        elif current is not None and place is None and not self._begun:
+            self._start(Stretch(current, _last_line_start(current)))
+        elif current is not None:
+            self._start(self._within_reach(Stretch(current, 0), now))
+        if place is not None and rest is None:
             self._health.gap(now, f"the rest of the log that was read last ({self._path}, from byte {place.offset} on) is gone")
-            current = self._open_current(now)
-            stretches = [] if current is None else [Stretch(current, 0)]
-        if stretches:
-            self._next = stretches[1:]
-            self._start(self._within_reach(stretches[0], now))
+        self._resume, self._begun = None, True
+        return current is not None or rest is not None
 
     @property
     def file(self) -> LogFile | None:
@@ -131,11 +147,7 @@ class Follower:
             OSError: the file cannot be looked at.
         """
         if self._file is None:
-            current = self._open_current(now)
-            if current is None:
-                return None
-            self._start(self._within_reach(Stretch(current, 0), now))
-            return []
+            return [] if self._take_up(now) else None
         if self._next:
             return self._leave(self._file, now)
         return self._look_at(self._file, now)
@@ -217,6 +229,7 @@ class Follower:
         try:
             file = LogFile(self._path)
         except (OSError, SourceError) as error:
+            self._absent = isinstance(error, FileNotFoundError)
             self._missing(now, error)
             return None
         self._health.ok(now)

@@ -80,12 +80,18 @@ class LogFile:
         self.path = os.fspath(path)
         # O_NONBLOCK: opening a pipe by mistake must not wait for a writer; on regular files it changes nothing.
         self.fd = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            self.device, self.inode = self._identity()
+            self.learn_head()
+        except BaseException:
+            self.close()
+            raise
+
+    def _identity(self) -> tuple[int, int]:
         status = os.fstat(self.fd)
         if not stat.S_ISREG(status.st_mode):
-            os.close(self.fd)
             raise SourceError(f"{self.path} is not a regular file")
-        self.device, self.inode = status.st_dev, status.st_ino
-        self.learn_head()
+        return status.st_dev, status.st_ino
 
     def close(self) -> None:
         """Give the descriptor back; a second time does nothing."""

@@ -1,6 +1,7 @@
 """A log file as a source of facts. The file system is `follower`'s business; this module sets the pace and hands facts over."""
 
 import asyncio
+from contextlib import suppress
 
 from connectors.logs.assembly import Assembly, LineAssembler
 from connectors.logs.backoff import backoff
@@ -63,8 +64,9 @@ class FileTail:
         teller = Teller(sink, self._health, cursor)
         watch = FileWatch()
         try:
-            self._follower.begin(cursor, utc_now())
             pauses = backoff()
+            with suppress(OSError):  # it will be said by the first look
+                self._follower.begin(cursor, utc_now())
             while True:
                 try:
                     await self._to_the_end(teller)

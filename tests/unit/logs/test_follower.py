@@ -1,5 +1,6 @@
 """connectors.logs.follower: one log file by name, whatever becomes of it."""
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -330,6 +331,29 @@ def test_sparse_beginning(path: Path, reader: Reader) -> None:
     told = reader.health.due(NOW)
     assert told is not None
     assert told.lost == 1
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_may_not_be_read_yet(path: Path, reader: Reader, resumed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that may not be opened for now decides nothing: once it may, reading begins where it would have begun."""
+    append(path, "1\n")
+    reader.lines()
+    cursor = reader.stop() if resumed else None
+    append(path, "2\n")
+
+    def refuse(name: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", name)
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr(follower_module, "LogFile", refuse)
+        again = Reader(path, cursor)
+        assert again.lines() == []
+        assert _status(again) == "lost"
+    assert again.lines() == (["2"] if resumed else [])
+    append(path, "3\n")
+    assert again.lines() == ["3"]
+    assert _status(again) == "ok"
+    again.stop()
 
 
 @pytest.mark.parametrize("kind", ["directory", "pipe"])
