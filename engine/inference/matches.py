@@ -313,12 +313,11 @@ class RuleNode:
         self.save(match)
 
     def version(self, match: Match) -> str:
-        """Names the values on which the rule would fire: what it tests and uses, and when a missing thing was last seen."""
+        """Names the values on which the rule would fire: what it tests and uses. For as long as a thing is missing that is one."""
         content = [slot.version(item) for slot, item in zip(self.slots, match.items, strict=True)]
-        seen = [gate.missing_since(match) for gate in self.gates]
-        if not seen and not any(content):
+        if not any(content):
             return "-"
-        return sha256(repr((content, seen)).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        return sha256(repr(content).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     def save(self, match: Match) -> None:
         """Have the journal keep the match as it is now."""
