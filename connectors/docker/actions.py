@@ -6,6 +6,7 @@ doing: that the container does not run, and that it is not protected.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -84,11 +85,13 @@ class RemoveContainer(_Base):
         container = str(params.get("container", ""))
         try:
             async with asyncio.timeout(ATTEMPT_S):
-                return await self._attempt(container, volumes=params.get("volumes") is True)
+                outcome = await self._attempt(container, volumes=params.get("volumes") is True)
         except TimeoutError:
             return _timed_out(f"removing {container[:12]}")
         except EngineError as error:
             return _failed(error, [])
+        # Events tell that it is gone before the engine answers: what was seen before must not bring it back.
+        return replace(outcome, facts=tuple(self._book.still_true(outcome.facts)))
 
     async def _attempt(self, container: str, *, volumes: bool) -> Outcome:
         detail, facts = await self._look(container)

@@ -98,6 +98,14 @@ class ContainerBook:
         """Make a mark now, before asking the engine."""
         return Mark(at, self._number)
 
+    def still_true(self, changes: Iterable[Change]) -> list[Change]:
+        """These changes, without what was said of containers that are gone by now.
+
+        Whoever waits between making changes and telling them asks this before telling: an event may have told the end meanwhile,
+        and a fact that comes after its own retraction would stay for ever.
+        """
+        return [change for change in changes if not (isinstance(change, Container) and change.id in self._gone)]
+
     # --- readings ---
 
     def learn(self, summary: ContainerSummary) -> None:

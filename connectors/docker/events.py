@@ -162,7 +162,7 @@ class DockerEvents:
             facts += await self._tell(batch)
             facts += self._losses()
             if facts or batch:
-                await sink.put(facts, cursor=self._resume.cursor)
+                await sink.put(self._book.still_true(facts), cursor=self._resume.cursor)
 
     def _patience(self) -> float:
         """How long to wait for lines: not beyond the moment when a first event that did not come means a gap."""

@@ -195,6 +195,6 @@ class DockerListing:
         return self._book.apply_detail(mark, detail)
 
     async def _put(self, sink: Sink, changes: Iterable[Change]) -> None:
-        facts = list(changes)
+        facts = self._book.still_true(changes)
         if facts:
             await sink.put(facts)

@@ -52,6 +52,15 @@ def test_a_destruction_since_the_list_was_asked_is_not_undone() -> None:
     assert book.get(ID) is None
 
 
+def test_what_was_said_of_a_container_that_is_gone_by_now_is_not_told() -> None:
+    """A fact that was made before the container's end and told after it would stay for ever: a removal was decided on it anew."""
+    book = ContainerBook()
+    made = book.apply_detail(book.mark(at(1)), ContainerDetail(ID, status="exited"))
+    assert book.still_true(made) == made
+    gone = book.apply_event(event("destroy", 2))
+    assert book.still_true([*made, *gone]) == gone
+
+
 def test_a_creation_since_the_list_was_asked_is_not_taken_back() -> None:
     """The list does not show it yet."""
     book = ContainerBook()
