@@ -4,8 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from connectors.host.identity import HostIdentity
-
 from connectors.docker.actions import PruneImages, RemoveContainer, RestartContainer
 from connectors.docker.book import ContainerBook
 from connectors.docker.client import DockerClient, Timeouts
@@ -18,6 +16,7 @@ from connectors.docker.protection import Protection
 from connectors.docker.resync import Resync
 from connectors.host.disks import STANDARD_PATHS, DiskUsage
 from connectors.host.files import OpenFiles
+from connectors.host.identity import HostIdentity
 from connectors.host.sockets import SocketUsage
 from connectors.logs.factory import make_log_source
 from connectors.mounts.holders import MountScanner

@@ -15,7 +15,7 @@ from connectors.mqtt.publisher import MqttPublisher
 from connectors.mqtt.settings import BrokerSettings
 from engine.cli.explaining import explain_alert
 from engine.composition import Connectors, compose
-from engine.errors import DockwardenError, SettingsError
+from engine.errors import DockwardenError
 from engine.facts import Fact, Retraction
 from engine.facts.clock import from_micros
 from engine.facts.host import Source
@@ -196,23 +196,16 @@ class _Process:
 
     def _broker_settings(self) -> dict[str, Any]:
         mqtt = self._settings.mqtt
-        password = mqtt.password
-        if mqtt.password_file is not None:
-            try:
-                password = type(password or _secret(""))(mqtt.password_file.read_text(encoding="utf-8").rstrip("\n"))
-            except OSError as error:
-                raise SettingsError(f"mqtt.password_file: {mqtt.password_file} cannot be read: {error.strerror}") from error
-        others: dict[str, Any] = {
-            "password": password,
+        return {
+            "username": mqtt.username,
+            "password": mqtt.password,
+            "password_file": mqtt.password_file,
             "ca_file": mqtt.ca_file,
             "cert_file": mqtt.cert_file,
             "key_file": mqtt.key_file,
             "keepalive_s": mqtt.keepalive_s,
             "commands": mqtt.commands,
         }
-        if mqtt.username is not None:
-            others["username"] = mqtt.username
-        return others
 
     def _say(self) -> None:
         plan, settings = self._plan, self._settings
@@ -329,12 +322,6 @@ class _Process:
             await self._own_broker.stop()
         await tasks.stop_all(2.0)
         await self._connectors.close()
-
-
-def _secret(text: str) -> Any:
-    from pydantic import SecretStr  # noqa: PLC0415
-
-    return SecretStr(text)
 
 
 def state_folder(path: Path) -> Path:
