@@ -13,6 +13,7 @@ import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self
 
@@ -151,17 +152,24 @@ class ScratchEngine:
         return self.socket.exists() and await self.answers()
 
     async def answers(self, within_s: float = 2.0) -> bool:
-        """True when /_ping is answered in time. Speaks HTTP by hand: the client's own quirks are none of its business."""
-        try:
+        """True when /_ping is answered in time."""
+        return await self._http_status("/_ping", within_s) == HTTPStatus.OK
+
+    async def has(self, container: str, within_s: float = 5.0) -> bool:
+        """Whether it knows this container (full id); in 2 ms, where the command line takes 60. True also when it does not say."""
+        return await self._http_status(f"/containers/{container}/json", within_s) != HTTPStatus.NOT_FOUND
+
+    async def _http_status(self, path: str, within_s: float) -> int | None:
+        """Status code of a GET; None when no answer came. Speaks HTTP by hand: a client's own quirks are none of its business."""
+        with suppress(OSError, TimeoutError, IndexError, ValueError):
             async with asyncio.timeout(within_s):
                 reader, writer = await asyncio.open_unix_connection(self.socket)
                 try:
-                    writer.write(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")
-                    return b" 200 " in await reader.readline()
+                    writer.write(f"GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n".encode())
+                    return int((await reader.readline()).split()[1])
                 finally:
                     writer.close()
-        except (OSError, TimeoutError):
-            return False
+        return None
 
     async def stop(self) -> None:
         """Stop the daemon as `systemctl stop` would, containers and all; its data stays."""

@@ -36,7 +36,7 @@ FURTHER: Scenes = {
     "drill-disk": (on_small_disk, (DiskFills, DriverChanges)),
     "drill-name": (under_own_name, (HostRenamed,)),
 }
-"""What can be made to happen of the other incidents; played too with --all."""
+"""What can be made to happen of the other incidents."""
 
 WIDTH = 130
 """Columns, where the output is no terminal and so has no width of its own."""
@@ -84,10 +84,10 @@ def main() -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(prog="make drill", description=__doc__)
     parser.add_argument("--only", default="", help="only rows whose incident contains this, for example I5")
-    parser.add_argument("--all", action="store_true", help="also the incidents beyond the main job")
+    parser.add_argument("--main", action="store_true", help="the main job alone: deletions, a storm, a kill by the kernel")
     arguments = parser.parse_args()
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
-    return asyncio.run(drill(MAIN | FURTHER if arguments.all else MAIN, arguments.only, console))
+    return asyncio.run(drill(MAIN if arguments.main else MAIN | FURTHER, arguments.only, console))
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ class Row(ABC):
     async def _await_repair(self, trouble: Trouble) -> float | None:
         if trouble.repaired is None:
             return None
-        await until(trouble.repaired, what="the repair", within_s=self.within_s, pause_s=0.1)
+        await until(trouble.repaired, what="the repair", within_s=self.within_s)
         return time.monotonic()
 
 
