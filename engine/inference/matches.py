@@ -313,7 +313,7 @@ class RuleNode:
         self.save(match)
 
     def version(self, match: Match) -> str:
-        """Names the values on which the rule would fire: what it tests and uses. For as long as a thing is missing that is one."""
+        """Names the values on which the rule would fire: what it tests and uses. What is missing has none while it is missing."""
         content = [slot.version(item) for slot, item in zip(self.slots, match.items, strict=True)]
         if not any(content):
             return "-"
