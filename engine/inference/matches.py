@@ -228,8 +228,8 @@ class RuleNode:
         """A test with references, against what other patterns bound."""
         value = getter(kind, test.path)(values)
         others = tuple(self._value(items, other) if isinstance(other, Ref) else other for other in test.values)
-        if test.op == "eq":
-            return value is not None and holds("eq", value, others)
+        if value is None and test.op in ("eq", "ne"):
+            return test.op == "ne"  # nothing is equal to nothing, and `ne` is the opposite of `eq`
         return holds(test.op, value, others)
 
     def value_of(self, match: Match, ref: Ref) -> Any:
