@@ -5,7 +5,7 @@ change. It knows nothing of `engine.inference`; it shares only fact types and th
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -25,6 +25,7 @@ from engine.rules.model import (
     Rule,
     RuleSet,
 )
+from tests.property.held import Found, Held, facts_of, found_with
 from tests.property.meaning import (
     Bound,
     field_of,
@@ -33,7 +34,6 @@ from tests.property.meaning import (
     kind_of,
     rendered,
     satisfies,
-    used_fields,
     value_of,
     without_references,
 )
@@ -41,40 +41,6 @@ from tests.property.said import Identity, Said
 
 Given = tuple[Literal["alert", "fact"], Identity]
 """Something a firing gave that lives only while a match supports it."""
-
-
-@dataclass
-class Held:
-    """A fact in working memory, or one that was: `gone` is the moment it went. `entered` orders identities by first entry."""
-
-    fact: Fact
-    entered: int
-    gone: Micros | None = None
-
-    @property
-    def expires(self) -> Micros | None:
-        """The first moment at which it lives no more."""
-        life = self.fact.lifetime_s
-        return None if life is None else self.fact.at_micros + round(life * SECOND)
-
-    def seen(self, now: Micros) -> Micros:
-        """When it was last seen: an event by its own time, a state for as long as it lived."""
-        if not isinstance(self.fact, StateFact):
-            return self.fact.at_micros
-        return now if self.gone is None else self.gone
-
-
-@dataclass
-class Found:
-    """One way to match all patterns of a rule at this moment."""
-
-    rule: Rule
-    identity: Identity
-    bound: dict[str, Bound]
-    facts: tuple[tuple[str, ...], ...]
-    order: tuple[int, ...]
-    uses: tuple[object, ...]
-    """The values of all fields that the rule tests or uses: when one of them changes, it is another set of facts."""
 
 
 @dataclass
@@ -172,13 +138,20 @@ class Naive:
     def _expire(self) -> None:
         for held in self._living():
             if held.expires is not None and held.expires <= self.now:
-                held.gone = self.now
+                self._go(held)
+
+    def _go(self, held: Held) -> None:
+        """A fact is no longer so. Asserted anew it is another fact, which those that asserted this one do not support."""
+        held.gone = self.now
+        self._supported.pop(held.fact.identity, None)
+        for match in self._matches.values():
+            match.gave.discard(("fact", held.fact.identity))
 
     def _take_back(self, item: Retraction) -> None:
         for held in self._living():
             same = kind_of(held.fact) == item.retract and "|".join(held.fact.identity[1:]) == item.key
             if same and isinstance(held.fact, StateFact) and held.fact.at_micros <= item.at_micros:
-                held.gone = self.now
+                self._go(held)
 
     # --- from facts to decisions --------------------------------------------------------------------------------------------
 
@@ -241,11 +214,11 @@ class Naive:
             bound: dict[str, Bound] = {name: held.fact for name, held in held_by.items()}
             for groups in itertools.product(*(list(self._groups(pattern, bound)) for pattern in counts)):
                 window = {pattern.name: entries for pattern, entries in zip(counts, groups, strict=True)}
-                all_bound = bound | {pattern.name: group_of(pattern, _facts(window[pattern.name])) for pattern in counts}
+                all_bound = bound | {pattern.name: group_of(pattern, facts_of(window[pattern.name])) for pattern in counts}
                 if all(satisfies(held_by[pattern.name].fact, pattern, all_bound) for pattern in single) and all(
                     self._is_missing(pattern, all_bound) for pattern in missing
                 ):
-                    yield _found(rule, held_by, window, all_bound, self._counts)
+                    yield found_with(rule, held_by, window, all_bound, self._counts)
 
     def _groups(self, pattern: CountPattern, bound: Mapping[str, Bound]) -> Iterator[list[Held]]:
         """The groups that are large enough now: their facts by event time."""
@@ -272,11 +245,10 @@ class Naive:
     def _let_go_facts(self) -> bool:
         """Take back a fact that no living match supports any more. True if there was one."""
         for identity, rule_id in list(self._supported.items()):
-            if not self._supports("fact", identity):
-                del self._supported[identity]
-                if (held := self._held(identity)) is not None:
-                    held.gone = self.now
-                    self._say(Said(self.now, rule_id, "", "retract", fact=identity))
+            held = self._held(identity)
+            if held is not None and not self._supports("fact", identity):
+                self._go(held)
+                self._say(Said(self.now, rule_id, "", "retract", fact=identity))
                 return True
         return False
 
@@ -305,7 +277,8 @@ class Naive:
     def _fire(self, match: Match) -> None:
         match.due = False
         found = match.found
-        match.gave = {given for effect in found.rule.then for given in self._do(effect, found)}
+        gave = {given for effect in found.rule.then for given in self._do(effect, found)}
+        match.gave = {(kind, identity) for kind, identity in gave if kind == "alert" or self._held(identity) is not None}
 
     def _do(self, effect: Effect, found: Found) -> list[Given]:
         rule, bound = found.rule, found.bound
@@ -348,7 +321,7 @@ class Naive:
                 same = all(value_of(held.fact, (name,)) == value for name, value in wanted.items())
                 goes = kind_of(held.fact) == effect.kind and isinstance(held.fact, StateFact) and same
             if goes:
-                held.gone = self.now
+                self._go(held)
                 self._say(Said(self.now, found.rule.id, key, "retract", None, found.facts, fact=held.fact.identity))
 
     # --- what is said -------------------------------------------------------------------------------------------------------
@@ -359,34 +332,3 @@ class Naive:
     def _told(self) -> list[Said]:
         told, self._said = self._said, []
         return told
-
-
-def _facts(entries: Iterable[Held]) -> list[Fact]:
-    return [held.fact for held in entries]
-
-
-def _found(
-    rule: Rule,
-    held_by: Mapping[str, Held],
-    window: Mapping[str, list[Held]],
-    bound: dict[str, Bound],
-    numbers: Mapping[Identity, int],
-) -> Found:
-    identity: list[object] = [rule.id]
-    facts: list[tuple[str, ...]] = []
-    order: list[int] = []
-    for pattern in rule.when:
-        if isinstance(pattern, FactPattern):
-            held = held_by[pattern.name]
-            identity.append(held.fact.identity)
-            facts.append((held.fact.fact_id,))
-            order.append(held.entered)
-        elif isinstance(pattern, CountPattern):
-            entries = window[pattern.name]
-            identity.append(group_values(pattern, entries[0].fact))
-            facts.append(tuple(held.fact.fact_id for held in entries))
-            order.append(numbers[rule.id, pattern.name, identity[-1]])
-        else:
-            facts.append(())
-    uses = tuple(value_of(held_by[ref.binding].fact, ref.path) for ref in used_fields(rule) if ref.binding in held_by)
-    return Found(rule, tuple(identity), bound, tuple(facts), tuple(order), uses)

@@ -1,0 +1,58 @@
+"""What the random comparisons found wrong in the core, each as a small example that stays mended."""
+
+from collections.abc import Sequence
+
+from engine.facts import Fact, Retraction
+from engine.facts.clock import SECOND
+from engine.inference.core import Core
+from engine.rules.model import CountPattern, MissingPattern, RetractEffect, Rule
+from tests.property.build import at, check, container, event, fact, ref, rule, ruleset
+
+
+def decided(rules: Rule, items: Sequence[Fact | Retraction]) -> list[tuple[float, str]]:
+    """Seconds, and what: the status of an alert, or what else is done."""
+    core = Core(ruleset(rules))
+    return [((one.at - at(0)) / SECOND, one.status or one.does) for item in items for one in core.step(item)]
+
+
+def test_count_of_a_state_seen_again_goes_on_holding() -> None:
+    """An update that only moves a counted state's time lets the count neither fall nor fire anew."""
+    counted = rule("r", CountPattern("n", "container", (), (("id",),), 2 * SECOND, 1))
+    assert decided(counted, [container(0, "a", "1"), container(1, "a", "2")]) == [(0, "firing")]
+
+
+def test_late_update_that_is_over_ends_what_it_replaces() -> None:
+    """An update that comes when its own time is over takes the older fact away: in order it would have done the same."""
+    items = [container(0, "a", "1"), event(5, "die", "b", "2"), container(1, "a", "3", ttl=2)]
+    assert decided(rule("r", fact("c", "container")), items) == [(0, "firing"), (5, "resolved")]
+
+
+def test_fact_is_taken_back_once() -> None:
+    """Two effects that take back the same fact are one retraction."""
+    twice = rule("r", fact("c", "container"), then=(RetractEffect(binding="c"), RetractEffect(binding="c")))
+    assert decided(twice, [container(0, "a", "1")]) == [(0, "retract")]
+
+
+def test_retract_by_kind_takes_states_only() -> None:
+    """`retract` of a kind takes back state facts; what happened stays."""
+    named = rule("r", fact("c", "container"), then=(RetractEffect(kind="container_event", fields=(("image", "x"),)),))
+    seen = rule("s", fact("e", "container_event"))
+    core = Core(ruleset(named, seen))
+    said = [one for item in (event(0, "die", "a", "1", image="x"), container(1, "a", "2")) for one in core.step(item)]
+    assert [(one.rule, one.status or one.does) for one in said] == [("s", "firing")]
+
+
+def test_late_sight_of_what_stays_missing_fires_nothing_anew() -> None:
+    """An event that comes late, from before the time that counts, leaves the thing as missing as it was."""
+    quiet = rule("r", MissingPattern("m", "container_event", (), SECOND))
+    items = [container(0, "a", "0"), container(3, "a", "1"), event(1, "die", "a", "2")]
+    assert decided(quiet, items) == [(1, "firing")]
+
+
+def test_absent_differs_from_absent() -> None:
+    """`ne` is the opposite of `eq` also for fields that are not there: nothing is equal to nothing."""
+    items = [container(0, "a", "1"), container(0, "b", "2")]
+    same = fact("d", "container", check("exit_code", ref("c.exit_code"), op="eq"))
+    other = fact("d", "container", check("exit_code", ref("c.exit_code"), op="ne"))
+    assert decided(rule("r", fact("c", "container"), same), items) == []
+    assert decided(rule("r", fact("c", "container"), other), items) == [(0, "firing"), (0, "firing")]
