@@ -15,6 +15,7 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError as UnreadableVariableError
 
 from engine.actions import ACTIONS
 from engine.decisions import Mode, Policy
@@ -166,6 +167,10 @@ class Settings(BaseSettings):
 def load_settings(file: Path | None, over: Mapping[str, Any] | None = None) -> Settings:
     """The settings from a file, the environment, and what the command line says over both.
 
+    Args:
+        file: YAML; None for none.
+        over: settings by name, of the right types already: they are taken as they are.
+
     Raises:
         SettingsError: the file cannot be read, or settings are unknown or unusable; every fault is named.
     """
@@ -183,14 +188,23 @@ def load_settings(file: Path | None, over: Mapping[str, Any] | None = None) -> S
     ]
     try:
         settings = Settings(**{name: value for name, value in content.items() if name in Settings.model_fields})
-        if over:
-            settings = Settings.model_validate(settings.model_copy(update=dict(over)).__dict__)
     except ValidationError as error:
         faults += [_fault(file, one) for one in error.errors(include_url=False, include_input=False)]
         raise SettingsError("\n".join(faults)) from error
+    except UnreadableVariableError as error:
+        raise SettingsError("\n".join([*faults, _unreadable_variable(error)])) from error
     if faults:
         raise SettingsError("\n".join(faults))
-    return settings
+    # Validated anew, they would have to give way to the environment once more.
+    return settings.model_copy(update=dict(over or {}))
+
+
+def _unreadable_variable(error: UnreadableVariableError) -> str:
+    """Of a list or a group that is no JSON, pydantic-settings tells the field alone."""
+    field = re.search(r'field "(\w+)"', str(error))
+    start = f"DOCKWARDEN_{field[1].upper()}" if field else "DOCKWARDEN_"
+    named = sorted(name for name in os.environ if name == start or name.startswith(f"{start}__"))
+    return f'{" or ".join(named) or start} (environment): a list or a group is written as JSON, ["a", "b"] for example'
 
 
 def _environment_names() -> list[str]:
@@ -202,7 +216,7 @@ def _read(file: Path) -> dict[str, Any]:
         content = yaml.load(file.read_bytes(), Loader=yaml.CSafeLoader)
     except OSError as error:
         raise SettingsError(f"{file}: cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, or a date such as 2026-13-45
         raise SettingsError(f"{file}: is no YAML: {error}") from error
     if content is None:
         return {}
