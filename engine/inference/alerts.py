@@ -121,20 +121,23 @@ class AlertBook:
 
     def _over(self, address: AlertKey) -> None:
         state = self.states.get(address)
-        if state is not None and state.firing and state.ends_at is not None and state.ends_at <= self._moment.now:
-            for match in tuple(state.supports):
-                match.raised = None
-                match.node.save(match)
-            state.supports.clear()
-            self._unsure[address] = None
+        if state is not None and state.firing and self._is_over(state):
+            self._unsure[address] = None  # whether it is resolved is seen at the end of the moment: it may be raised anew before
+
+    def _is_over(self, state: AlertState) -> bool:
+        return state.ends_at is not None and state.ends_at <= self._moment.now
 
     def resolve_unsupported(self) -> list[Decision]:
-        """Resolve what has lost its support and was not raised anew in this moment."""
+        """Resolve what has lost its support, or is over, and was not raised anew in this moment."""
         decisions: list[Decision] = []
         for address in sorted(self._unsure):
             state = self.states.get(address)
-            if state is None or not state.firing or state.supports:
+            if state is None or not state.firing or (state.supports and not self._is_over(state)):
                 continue
+            for match in state.supports:
+                match.raised = None
+                match.node.save(match)
+            state.supports.clear()
             now = self._moment.now
             state.firing = False
             state.ends_at = None

@@ -56,3 +56,12 @@ def test_absent_differs_from_absent() -> None:
     other = fact("d", "container", check("exit_code", ref("c.exit_code"), op="ne"))
     assert decided(rule("r", fact("c", "container"), same), items) == []
     assert decided(rule("r", fact("c", "container"), other), items) == [(0, "firing"), (0, "firing")]
+
+
+def test_alert_raised_anew_in_its_last_moment_keeps_its_support() -> None:
+    """`resolve_after` counts from the last firing, also from one at the very moment at which it would have been over."""
+    held = rule("r", fact("e", "container_event"), hold=SECOND, resolve_after=2 * SECOND)
+    core = Core(ruleset(held))
+    items = [event(0, "die", "a", "1"), event(2, "die", "b", "2", ttl=2)]
+    said = [one for item in items for one in core.step(item)] + core.advance(at(9))
+    assert [((one.at - at(0)) / SECOND, one.status) for one in said] == [(1, "firing"), (3, "firing"), (5, "resolved")]
