@@ -54,7 +54,7 @@ def text_of(value: Any, spec: str = "") -> str:
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S UTC")
     if isinstance(value, list | tuple):
-        return ", ".join(text_of(part) for part in value)
+        return printable(", ".join(text_of(part) for part in value))
     return printable(str(value))
 
 

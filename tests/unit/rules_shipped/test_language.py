@@ -3,7 +3,7 @@
 import pytest
 
 from engine.inference.predicates import constant
-from engine.inference.rendering import text_of
+from engine.inference.rendering import VALUE_LENGTH, text_of
 from engine.rules.model import DURATION, Test
 
 
@@ -39,3 +39,8 @@ def test_seconds_are_told_as_people_say_them(seconds: float | None, shown: str) 
 def test_an_expression_looks_at_every_element_of_a_list(pods: object, found: bool) -> None:
     """`pods|re` holds when one of the pods matches, and never fails on a list of something else."""
     assert constant("kubelet_event", Test(("pods",), "re", ("/kube-proxy",)))({"pods": pods}) is found
+
+
+def test_a_long_list_is_cut_like_any_other_value() -> None:
+    """A line that names a hundred pods leaves room in the sentence for what to do next."""
+    assert len(text_of([f"namespace/pod-{number}" for number in range(100)])) == VALUE_LENGTH
