@@ -7,8 +7,8 @@ import asyncio
 import heapq
 import itertools
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Mapping
 
 import structlog
 
@@ -39,6 +39,7 @@ class Executor:
         intake: Intake,
         judge: Callable[[Job], Verdict | None],
         now: Callable[[], Micros],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Make one.
 
@@ -48,19 +49,26 @@ class Executor:
             intake: where ends of attempts go.
             judge: the verdict on a job at this moment; None when nobody wants it any more.
             now: the wall clock, microseconds.
+            clock: seconds of a clock that never goes back; rates, caps and breakers go by it.
         """
         self._actions = actions
         self._policy = policy
         self._intake = intake
         self._judge = judge
         self._now = now
+        self._clock = clock
         self.jobs: dict[str, Job] = {}
         self._by_place: dict[tuple[str, str], Job] = {}
         self._heap: list[tuple[Micros, int, str]] = []
         self._numbers = itertools.count()
         self._running: dict[str, asyncio.Task[None]] = {}
         self._running_by_action: Counter[str] = Counter()
+        self._busy: set[str] = set()
+        """Jobs with an attempt under way, or with one whose end the engine has not taken in yet."""
         self._again: set[str] = set()
+        self._waiting: dict[str, OrderedDict[str, None]] = {}
+        """Jobs by action that are due and wait for another attempt to end; looked at only then, be they thousands."""
+        self._closing = False
         self._paces: dict[tuple[str, str], Pace] = {}
         self._turns: dict[str, float] = {}
         self._caps: dict[str, HourlyCap] = {}
@@ -75,6 +83,10 @@ class Executor:
         """The job that is at this action and target already, None for none."""
         return self._by_place.get(job.place)
 
+    def expect(self, job: Job) -> None:
+        """A job will be added as soon as it is kept: it has its place already, so that a second reason joins it."""
+        self._by_place[job.place] = job
+
     def add(self, job: Job) -> None:
         """Take a job on; it is run when it is due."""
         self.jobs[job.id] = job
@@ -85,11 +97,14 @@ class Executor:
         """The job is over."""
         self.jobs.pop(job.id, None)
         self._turns.pop(job.id, None)
+        self._busy.discard(job.id)
+        self._again.discard(job.id)
         if self._by_place.get(job.place) is job:
             del self._by_place[job.place]
 
     def reschedule(self, job: Job) -> None:
-        """Its next attempt is due at another time."""
+        """The end of its attempt was taken in; its next attempt is due at another time."""
+        self._busy.discard(job.id)
         if job.id in self._again:
             self._again.discard(job.id)
             job.due = self._now()
@@ -99,7 +114,7 @@ class Executor:
         """Let the waiting jobs that concern a container be due now; the ones concerned."""
         hurried = [job for job in self.jobs.values() if job.container == container and job.action != but_not]
         for job in hurried:
-            if job.id in self._running:
+            if job.id in self._busy:
                 self._again.add(job.id)  # it is being tried: should that fail, it is tried again at once
             else:
                 job.due = self._now()
@@ -107,8 +122,8 @@ class Executor:
         return hurried
 
     def running(self, job: Job) -> bool:
-        """Whether an attempt is under way."""
-        return job.id in self._running
+        """Whether an attempt is under way, or has ended a moment ago and its end is on its way to the engine."""
+        return job.id in self._busy
 
     def breakers_open(self) -> list[str]:
         """Actions that are stopped because they kept failing."""
@@ -137,28 +152,54 @@ class Executor:
             await asyncio.gather(*self._running.values(), return_exceptions=True)
 
     async def drain(self, deadline_s: float) -> None:
-        """Wait for the attempts under way, no longer than so many seconds."""
+        """Start no more attempts; wait for those under way, no longer than so many seconds."""
+        self._closing = True
         if self._running:
             await asyncio.wait(set(self._running.values()), timeout=deadline_s)
 
     def _start_due(self) -> float | None:
         """Start what may start now; seconds until the next look, None when nothing is scheduled."""
-        now = self._now()
-        held: list[tuple[Micros, str]] = []
-        while self._heap and self._heap[0][0] <= now:
-            _, _, job_id = heapq.heappop(self._heap)
-            job = self.jobs.get(job_id)
-            if job is None or job_id in self._running or job.due > now:
+        if self._closing:
+            return None
+        held: dict[str, Micros] = {}
+        for job in self._due_now():
+            if not self._has_room(job.action):
+                self._waiting.setdefault(job.action, OrderedDict())[job.id] = None
                 continue
             wait_s = self._may_start(job)
             if wait_s is None:
                 self._start(job)
             elif wait_s >= 0:
-                held.append((now + max(round(wait_s * SECOND), 1000), job_id))
+                held[job.id] = self._now() + max(round(wait_s * SECOND), 1000)
             # below 0: dropped
-        for due, job_id in held:
+        for job_id, due in held.items():
             heapq.heappush(self._heap, (due, next(self._numbers), job_id))
         return max(0.0, (self._heap[0][0] - self._now()) / SECOND) if self._heap else None
+
+    def _due_now(self) -> Iterator[Job]:
+        """Jobs whose time has come, each once: first those that waited for room, as far as there is room by now."""
+        given: set[str] = set()
+        for action, waiting in self._waiting.items():
+            while waiting and self._has_room(action):
+                yield from self._ripe(waiting.popitem(last=False)[0], given)
+        now = self._now()
+        while self._heap and self._heap[0][0] <= now:
+            yield from self._ripe(heapq.heappop(self._heap)[2], given)
+
+    def _ripe(self, job_id: str, given: set[str]) -> Iterator[Job]:
+        """The job, unless it is over, was put off, is being tried, waits already or was given already."""
+        job = self.jobs.get(job_id)
+        if job is None or job_id in given or job_id in self._busy or job.due > self._now():
+            return
+        if job_id in self._waiting.get(job.action, ()):
+            return
+        given.add(job_id)
+        yield job
+
+    def _has_room(self, action: str) -> bool:
+        """Whether another attempt of this action may be under way."""
+        concurrency = self._policy.limits(action).concurrency
+        return len(self._running) < ALL_AT_ONCE and self._running_by_action[action] < concurrency
 
     def _may_start(self, job: Job) -> float | None:
         """None: now. Otherwise seconds to wait; negative when the job is dropped."""
@@ -170,9 +211,7 @@ class Executor:
         if verdict.kind == "wait":
             return PARKED_S
         limits = self._policy.limits(job.action)
-        if len(self._running) >= ALL_AT_ONCE or self._running_by_action[job.action] >= limits.concurrency:
-            return 0.02  # an attempt that ends wakes this up anyway
-        clock = time.monotonic()
+        clock = self._clock()
         breaker = self._breakers.setdefault(job.action, Breaker(limits.breaker_failures, limits.breaker_pause_s))
         cap = self._caps.setdefault(job.action, HourlyCap(limits.per_hour))
         free = max(breaker.free_at(clock), cap.free_at(clock), self._turn(job, clock))
@@ -195,24 +234,35 @@ class Executor:
 
     def _start(self, job: Job) -> None:
         self._running_by_action[job.action] += 1
+        self._busy.add(job.id)
         task = asyncio.get_running_loop().create_task(self._attempt(job), name=f"action:{job.action}:{job.target[:32]}")
         self._running[job.id] = task
 
     async def _attempt(self, job: Job) -> None:
-        started = time.monotonic()
+        started = self._clock()
         try:
             outcome = await self._outcome(job)
         finally:
             del self._running[job.id]
             self._running_by_action[job.action] -= 1
             self._wake.set()
-        now = time.monotonic()
-        # "in progress" is the engine's own pace, and a refusal ours: neither says that the action does not work.
-        if outcome.ok or outcome.error_kind not in ("in_progress", "refused", "running"):
-            breaker = self._breakers[job.action]
-            if breaker.finish(job.target, ok=outcome.ok, now=now):
-                _log.warning("breaker", action=job.action, open=breaker.is_open)
+        now = self._clock()
+        self._tell_breaker(job, outcome, now)
         await self._intake.put(AttemptEnded(job, outcome, (now - started) * 1000, now))
+
+    def _tell_breaker(self, job: Job, outcome: Outcome, now: float) -> None:
+        breaker = self._breakers[job.action]
+        was_open = breaker.is_open
+        # "in progress" is the engine's own pace, and a refusal ours: neither says whether the action works.
+        if not outcome.ok and outcome.error_kind in ("in_progress", "refused", "running"):
+            breaker.abstain()
+        elif breaker.finish(job.target, ok=outcome.ok, now=now):
+            _log.warning("breaker", action=job.action, open=breaker.is_open)
+        if was_open and breaker.free_at(now) <= now:
+            # The others were put off until its pause would have been over.
+            for other in self.jobs.values():
+                if other.action == job.action and other.id not in self._busy:
+                    self._schedule(other)
 
     async def _outcome(self, job: Job) -> Outcome:
         action = self._actions.get(job.action)

@@ -67,10 +67,11 @@ class Job(BaseModel):
         """Action and target: there is one job for each."""
         return (self.action, self.target)
 
-    def join(self, other: Self) -> None:
-        """Another firing asks for the same."""
-        if other.activation != self.activation and other.activation not in self.also:
-            self.also = [*self.also, other.activation][-_REASONS:]
+    def join(self, other: Self, active: Container[str]) -> None:
+        """Another firing asks for the same. Reasons that stand no longer make room: each new firing of a rule is one."""
+        known = {self.activation, *self.also}
+        new = [activation for activation in (other.activation, *other.also) if activation not in known]
+        self.also = [*(activation for activation in self.also if activation in active), *new][-_REASONS:]
 
     def wanted(self, active: Container[str]) -> bool:
         """Whether a firing that asked for it still stands."""

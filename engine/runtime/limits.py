@@ -75,7 +75,12 @@ class Breaker:
             self._failed.clear()
             self._closed_again_at = None
             return was_open
-        self._failed[target] = None
+        if not was_open:
+            self._failed[target] = None
         if len(self._failed) >= self._failures or was_open:
             self._closed_again_at = now + self._pause_s
         return self.is_open is not was_open
+
+    def abstain(self) -> None:
+        """An attempt has ended that says nothing about the action; if it was the one that probes, another one may."""
+        self._probing = False

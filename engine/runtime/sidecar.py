@@ -350,7 +350,7 @@ class Sidecar:
         there = self.executor.at_place(job)
         if there is not None:
             # The same thing is under way for another reason: one job does it, and stays for as long as this reason holds too.
-            there.join(job)
+            there.join(job, self.core.active)
             self._batch.put_retry(there.id, there.model_dump_json())
             self._audit_job(job, "merged", f"job {there.id} is at it already", evidence=decision.evidence)
             return
@@ -358,6 +358,7 @@ class Sidecar:
         self._audit_job(job, "scheduled", verdict.reason, evidence=decision.evidence)
         self._batch.put_retry(job.id, job.model_dump_json())
         executor = self.executor
+        executor.expect(job)
         self._after.append(lambda: executor.add(job))
 
     def _verdict(self, job: Job) -> Verdict:
@@ -490,7 +491,13 @@ class Sidecar:
                 _log.error("a scheduled retry cannot be read and is dropped", action="retry", job=job_id, error=str(error))
                 self._batch.delete_retry(job_id)
                 continue
-            self.executor.add(job)
+            there = self.executor.at_place(job)
+            if there is None:
+                self.executor.add(job)
+            else:
+                there.join(job, self.core.active)
+                self._batch.delete_retry(job_id)
+                self._batch.put_retry(there.id, there.model_dump_json())
 
     def replace_rules(self, ruleset: RuleSet, version: str) -> None:
         """Other rules from now on; what is unchanged keeps its state."""
