@@ -14,6 +14,7 @@ from engine.facts.host import Source
 from engine.payloads import StatusData
 from engine.ports.broker import LinkState
 from engine.runtime.sidecar import Sidecar
+from engine.version import JOINS_MENDED
 
 _log = structlog.get_logger(__name__)
 
@@ -64,6 +65,8 @@ class Status:
     def troubles(self) -> list[str]:
         """What dockwarden itself suffers from."""
         sidecar, troubles = self._sidecar, []
+        if not JOINS_MENDED:
+            troubles.append("durable-rules is not the mended build and may end the process: install it by scripts/durable-rules")
         if sidecar.keeper.trouble:
             troubles.append(f"journal: {sidecar.keeper.trouble}; acting is stopped")
         link = self._link()
