@@ -128,7 +128,8 @@ class MissingGate:
         key = self._key_of(match)
         if key in self._alive:
             return None
-        return self._seen.get(key, self._moment.started or 0)
+        started = self._moment.started or 0
+        return max(self._seen.get(key, started), started)
 
     def _key_of(self, match: "Match") -> Key:
         return match.gate_keys.setdefault(self.name, tuple([_plain(self._node.value_of(match, ref)) for ref in self.refs]))

@@ -65,3 +65,10 @@ def test_alert_raised_anew_in_its_last_moment_keeps_its_support() -> None:
     items = [event(0, "die", "a", "1"), event(2, "die", "b", "2", ttl=2)]
     said = [one for item in items for one in core.step(item)] + core.advance(at(9))
     assert [((one.at - at(0)) / SECOND, one.status) for one in said] == [(1, "firing"), (3, "firing"), (5, "resolved")]
+
+
+def test_nothing_is_missing_from_before_the_start() -> None:
+    """A late event from before the first moment of the clock does not move the time from which something is missing."""
+    quiet = rule("r", MissingPattern("m", "container_event", (), SECOND))
+    items = [container(1, "a", "0"), event(0, "die", "a", "1"), container(2, "a", "2")]
+    assert decided(quiet, items) == [(2, "firing")]
