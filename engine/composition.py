@@ -29,6 +29,7 @@ from connectors.processes.proc import Stat
 from connectors.processes.runc import BlockedRuncs, KillRunc
 from connectors.processes.stacks import CollectStacks
 from engine.errors import EngineError
+from engine.facts.docker import Container
 from engine.ports.actions import Action
 from engine.ports.sources import FactSource
 from engine.settings import Settings
@@ -54,12 +55,12 @@ class Connectors:
             await client.close()
 
 
-def compose(settings: Settings, *, known_containers: Iterable[str]) -> Connectors:
+def compose(settings: Settings, *, known_containers: Iterable[Container]) -> Connectors:
     """Put the connectors together; nothing is read or asked before they run.
 
     Args:
         settings: of the sidecar.
-        known_containers: ids that working memory holds from before a restart.
+        known_containers: what working memory holds from before a restart.
 
     Raises:
         SettingsError: an address or a place of a log cannot be understood.
@@ -74,7 +75,9 @@ def compose(settings: Settings, *, known_containers: Iterable[str]) -> Connector
         DockerClient(address),
     )
     protection = Protection(names=settings.protect.names, images=settings.protect.images)
-    book = ContainerBook(host=host, protection=protection)
+    known = {container.id: container for container in known_containers}
+    dead = [container for container in known.values() if container.status == "dead"]
+    book = ContainerBook(host=host, protection=protection, dead_before=dead)
     resync = Resync()
     engine = _Engine(address, settings.exec_root, book, look)
 
@@ -94,9 +97,7 @@ def compose(settings: Settings, *, known_containers: Iterable[str]) -> Connector
 
     sources: list[FactSource] = [
         DockerEvents(events, Lookup(look, book), book, resync, host=host),
-        DockerListing(
-            look, book, resync, host=host, known=known_containers, settings=ListingSettings(interval=settings.probes.list_s)
-        ),
+        DockerListing(look, book, resync, host=host, known=known, settings=ListingSettings(interval=settings.probes.list_s)),
         health,
         MountSweep(
             scanner,

@@ -61,11 +61,11 @@ class _Entry:
 class ContainerBook:
     """All containers of one engine, and the facts about them."""
 
-    def __init__(self, *, host: str = "", protection: Protection | None = None) -> None:
-        """An empty book: nothing is known yet."""
+    def __init__(self, *, host: str = "", protection: Protection | None = None, dead_before: Iterable[Container] = ()) -> None:
+        """Nothing is known yet but what was dead before a restart: a list calls that `removing`, which would end its trouble."""
         self._host = host
         self._protection = protection or Protection()
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, _Entry] = {fact.id: _Entry(fact, 0) for fact in dead_before}
         self._gone: OrderedDict[str, int] = OrderedDict()
         self._number = 0
 

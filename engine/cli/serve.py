@@ -18,6 +18,7 @@ from engine.composition import Connectors, compose
 from engine.errors import DockwardenError
 from engine.facts import Fact, Retraction
 from engine.facts.clock import from_micros
+from engine.facts.docker import Container
 from engine.facts.host import Source
 from engine.inference.why import why_not
 from engine.journal.records import Bounds, JournalState
@@ -118,7 +119,7 @@ class _Process:
         )
         self._intake = Intake()
         self._sidecar = Sidecar(ruleset=plan.ruleset, entries=state.core, intake=self._intake, keeper=keeper, options=options)
-        known = [item.identity[1] for item in self._sidecar.core.memory if item.identity[0] == "container"]
+        known = [item.fact for item in self._sidecar.core.memory if isinstance(item.fact, Container)]
         self._connectors: Connectors = compose(settings, known_containers=known)
         self._executor = Executor(
             actions=self._connectors.actions,

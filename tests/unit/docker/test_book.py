@@ -52,6 +52,17 @@ def test_a_destruction_since_the_list_was_asked_is_not_undone() -> None:
     assert book.get(ID) is None
 
 
+def test_a_container_that_was_dead_before_a_restart_is_still_dead() -> None:
+    """The list calls it removing: that would resolve its alert and raise it anew with every restart."""
+    before = ContainerBook()
+    (dead,) = before.apply_detail(before.mark(at(1)), ContainerDetail(ID, status="dead", error="busy"))
+    assert isinstance(dead, Container)
+    book = ContainerBook(dead_before=[dead])
+    assert book.apply_list(book.mark(at(2)), [ContainerSummary(ID, status="removing")]) == []
+    assert book.apply_detail(book.mark(at(3)), ContainerDetail(ID, status="dead", error="busy")) == []
+    assert [type(change) for change in book.retire(book.mark(at(4)), set())] == [Retraction]
+
+
 def test_what_was_said_of_a_container_that_is_gone_by_now_is_not_told() -> None:
     """A fact that was made before the container's end and told after it would stay for ever: a removal was decided on it anew."""
     book = ContainerBook()
