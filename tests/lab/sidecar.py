@@ -37,6 +37,7 @@ class Sidecar:
         config: settings file.
         environment: further variables, and other values of those that are set here.
         prefix: what stands before its command line (a namespace to enter, say).
+        arguments: further ones for `run`.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Sidecar:
         config: Path | None = None,
         environment: dict[str, str] | None = None,
         prefix: tuple[str, ...] = (),
+        arguments: tuple[str, ...] = (),
     ) -> None:
         self.host = host
         self.folder = Path(tempfile.mkdtemp(prefix=leftovers.PREFIX))
@@ -77,6 +79,7 @@ class Sidecar:
             self._command += ["--config", str(config)]
         if rules is not None:
             self._command += ["--rules", str(rules)]
+        self._command += arguments
         self._process: subprocess.Popen[bytes] | None = None
 
     async def __aenter__(self) -> Self:

@@ -142,8 +142,10 @@ class Subscriber:
                 lambda: self.all(topics, where, since=since), what=what or f"a message on {topics}", within_s=within_s
             )
         except TimeoutError as error:
-            instead = sorted({heard.topic for heard in self.all(since=since)})
-            msg = f"{error}; heard instead: {', '.join(instead[-40:]) or 'nothing'}"
+            # Of the same host alone: others share the broker, and their storms would hide the one line that tells something.
+            nearby = "/".join([*topics.split("/")[:2], "#"])
+            instead = sorted({heard.topic for heard in self.all(nearby, since=since)})
+            msg = f"{error}; heard instead: {', '.join(instead[-20:]) or 'nothing'}"
             raise TimeoutError(msg) from error
         return found[0]
 

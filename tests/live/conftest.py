@@ -1,12 +1,47 @@
 """What live tests may ask for."""
 
+import re
 import stat
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.lab import sidecar as sidecars
+from tests.lab.broker import ScratchBroker
+from tests.lab.subscriber import Subscriber
+from tests.lab.watched import Watched, watched
+
+Watch = Callable[..., AbstractAsyncContextManager[Watched]]
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[ScratchBroker]:
+    """One broker for all tests that do not break it."""
+    with ScratchBroker() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def ears(broker: ScratchBroker) -> Iterator[Subscriber]:
+    """Hears everything that is said there."""
+    with Subscriber(broker.url) as listening:
+        yield listening
+
+
+@pytest.fixture
+def host(request: pytest.FixtureRequest) -> str:
+    """The sidecar's name in topics, another one for each test."""
+    return re.sub(r"[^a-z0-9]+", "-", request.node.nodeid.rpartition("::test_")[2].lower())
+
+
+@pytest.fixture
+def watch(broker: ScratchBroker, ears: Subscriber, host: str) -> Watch:
+    """A sidecar on an engine, heard by the ears: enter what it returns."""
+    return partial(watched, broker=broker, ears=ears, host=host)
 
 
 @pytest.fixture
