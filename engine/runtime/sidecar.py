@@ -5,7 +5,6 @@ transaction before a message is published or an action started.
 """
 
 import json
-import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from engine.payloads import action_event, alert_event, fact_event
 from engine.ports.actions import Outcome
 from engine.ports.broker import OutboxRow
 from engine.rules.model import Retry, RuleSet
+from engine.runtime.clock import wall_clock as wall_clock  # noqa: PLC0414  others know it from here
 from engine.runtime.executor import Executor
 from engine.runtime.intake import Ask, AttemptEnded, FromSource, Intake
 from engine.runtime.jobs import Job
@@ -53,11 +53,6 @@ LATE: Micros = 2 * SECOND
 
 RECENT = 200
 """Decisions kept for the status."""
-
-
-def wall_clock() -> Micros:
-    """Microseconds since the epoch."""
-    return time.time_ns() // 1000
 
 
 @dataclass(slots=True)
