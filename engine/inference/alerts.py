@@ -79,9 +79,17 @@ class AlertBook:
         return bool(self._unsure)
 
     def fire(
-        self, rule: Rule, key: str, text: str, match: Match, evidence: tuple[dict[str, Any], ...], facts: tuple[str, ...]
+        self,
+        rule: Rule,
+        key: str,
+        text: str,
+        match: Match,
+        evidence: tuple[dict[str, Any], ...],
+        facts: tuple[str, ...],
+        *,
+        advice: str = "",
     ) -> Decision:
-        """A match raises an alert, or supports one that fires already."""
+        """A match raises an alert, or supports one that fires already. `advice` is what to do next, filled in."""
         now = self._moment.now
         state = self.states.get((rule.id, key))
         if state is None:
@@ -97,7 +105,7 @@ class AlertBook:
             "ends_at": None,
             "count": state.details.get("count", 0) + 1,
             "runbook": rule.runbook,
-            "advice": rule.advice,
+            "advice": advice,
             "incident": rule.incident,
         }
         state.facts, state.evidence, state.activation = facts, evidence, match.activation

@@ -44,7 +44,15 @@ class Firing:
                 case AlertEffect():
                     text = render(effect.text, self._match)
                     self._core.decide(
-                        self._core.alerts.fire(self._rule, self._key, text, self._match, self._evidence, self._facts),
+                        self._core.alerts.fire(
+                            self._rule,
+                            self._key,
+                            text,
+                            self._match,
+                            self._evidence,
+                            self._facts,
+                            advice=render(self._rule.advice, match),
+                        ),
                     )
                 case DoEffect():
                     params = {name: value_in(value, self._match) for name, value in effect.params}

@@ -36,7 +36,7 @@ def build(rules: Iterable[DraftRule], kinds: Kinds) -> RuleSet:
     """The rule set. The drafts must be free of errors: nothing is judged here."""
     built = tuple(_rule(draft) for draft in rules)
     declared = frozenset(kind.name for kind in kinds if not kind.built_in)
-    shown = [[rule.version, rule.title, rule.runbook, rule.advice, rule.incident] for rule in built]
+    shown = [[rule.version, rule.title, rule.runbook, _canonical(rule.advice), rule.incident] for rule in built]
     return RuleSet(built, declared, _digest([shown, sorted(declared)]))
 
 
@@ -54,7 +54,7 @@ def _rule(draft: DraftRule) -> Rule:
         resolve_after=draft.resolve_after,
         incident=draft.incident,
         runbook=draft.runbook,
-        advice=draft.advice,
+        advice=draft.advice.template if draft.advice is not None else Template(()),
         order=draft.order,
         position=draft.span.position,
     )

@@ -116,7 +116,7 @@ class DraftRule:
     title: str = ""
     has_title: bool = False
     runbook: str = ""
-    advice: str = ""
+    advice: DraftText | None = None
     incident: str = ""
     hold: Micros = 0
     hold_span: Span | None = None

@@ -191,8 +191,8 @@ class Rule:
     resolve_after: Micros | None = None
     incident: str = ""
     runbook: str = ""
-    advice: str = ""
-    """`next`: what to do next, in one sentence; stands in the alert."""
+    advice: Template = field(default_factory=lambda: Template(()))
+    """`next`: what to do next, in one sentence; stands in the alert, filled in when the rule fires."""
     version: str = ""
     order: tuple[int, int] = (0, 0)
     """Place of its file among the files, and of the rule in its file."""

@@ -87,11 +87,11 @@ def _read_rule(node: Node, order: tuple[int, int], incident: str, report: Report
         title=_text(mapping, "title", report),
         has_title="title" in mapping.keys,
         runbook=_text(mapping, "runbook", report),
-        advice=_text(mapping, "next", report),
+        advice=_read_template(mapping, "next", report),
         incident=incident,
         hold=(shape.as_duration(hold, "`for`", report, positive=False) if hold is not None else None) or 0,
         hold_span=hold.span if hold is not None else None,
-        key=_read_key(mapping, report),
+        key=_read_template(mapping, "key", report),
         priority=_read_priority(mapping, report),
         resolve_after=shape.as_duration(resolve, "`resolve_after`", report) if resolve is not None else None,
     )
@@ -137,9 +137,9 @@ def _read_priority(mapping: MapNode, report: Report) -> int:
     return found or 0
 
 
-def _read_key(mapping: MapNode, report: Report) -> DraftText | None:
-    node = mapping.get("key")
-    template = shape.as_template(node, "`key`", report) if node is not None else None
+def _read_template(mapping: MapNode, key: str, report: Report) -> DraftText | None:
+    node = mapping.get(key)
+    template = shape.as_template(node, f"`{key}`", report) if node is not None else None
     return DraftText(template, node.span) if node is not None and template is not None else None
 
 

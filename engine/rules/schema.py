@@ -139,7 +139,7 @@ def _rule() -> Schema:
             "priority": {"type": "integer", "description": "Of what is due at one moment, higher goes first; usually 0."},
             "then": {"type": "array", "minItems": 1, "items": {"$ref": "#/definitions/effect"}, "description": "What it does."},
             "resolve_after": {"type": "string", "pattern": duration, "description": "The alert resolves by then at the latest."},
-            "next": {**_TEXT, "description": "What to do next, in one sentence; stands in the alert."},
+            "next": {**_TEXT, "description": "What to do next, in one sentence with {name.field}; stands in the alert."},
         },
         ("rule", "when", "then"),
     )

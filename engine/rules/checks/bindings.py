@@ -20,8 +20,9 @@ def uses(rule: DraftRule) -> Iterator[str]:
     for pattern in (*rule.when, *rule.unless):
         for test in pattern.tests:
             yield from (ref.binding for ref, _ in test.refs)
-    if rule.key is not None:
-        yield from (ref.binding for ref in rule.key.template.refs)
+    for text in (rule.key, rule.advice):
+        if text is not None:
+            yield from (ref.binding for ref in text.template.refs)
     for effect in rule.then:
         if effect.text is not None:
             yield from (ref.binding for ref in effect.text.template.refs)

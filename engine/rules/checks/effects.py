@@ -30,9 +30,10 @@ _MAX_FORMAT = 32
 
 
 def check_effects(rule: DraftRule, kinds: Kinds, report: Report) -> None:
-    """Every effect of a rule, and its key."""
-    if rule.key is not None:
-        _check_text(rule, rule.key, kinds, report)
+    """Every effect of a rule, its key, and its advice."""
+    for text in (rule.key, rule.advice):
+        if text is not None:
+            _check_text(rule, text, kinds, report)
     for effect in rule.then:
         if effect.text is not None:
             _check_text(rule, effect.text, kinds, report)

@@ -94,7 +94,7 @@ def test_a_folder_with_every_part_of_the_language_is_clean() -> None:
     assert by_id["over"].when[0].tests == (Test(("who",), "eq", ("$root",)),)
     assert by_id["deletion-busy"].severity == "info"
     assert by_id["unmounted"].priority == 10
-    assert by_id["dead-container"].advice == "Look at the holder that the alert names."
+    assert by_id["dead-container"].advice.parts == ("Look at the holder that the alert names.",)
     assert checked.ruleset.declared == {"leaking_kernel", "maintenance"}
 
 

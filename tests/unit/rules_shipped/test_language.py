@@ -1,10 +1,15 @@
 """What the shipped rules need of the language beyond plain comparisons."""
 
+from datetime import UTC, datetime
+
 import pytest
 
+from engine.facts.docker import Container
+from engine.inference.core import Core
 from engine.inference.predicates import constant
 from engine.inference.rendering import VALUE_LENGTH, text_of
 from engine.rules.model import DURATION, Test
+from engine.rules.reader import check_texts
 
 
 @pytest.mark.parametrize(
@@ -44,3 +49,26 @@ def test_an_expression_looks_at_every_element_of_a_list(pods: object, found: boo
 def test_a_long_list_is_cut_like_any_other_value() -> None:
     """A line that names a hundred pods leaves room in the sentence for what to do next."""
     assert len(text_of([f"namespace/pod-{number}" for number in range(100)])) == VALUE_LENGTH
+
+
+def test_the_advice_names_what_the_alert_is_about() -> None:
+    """Placeholders of `next` are filled in like those of the alert, and checked like them."""
+    text = """
+rules:
+  - rule: stuck
+    title: Something is stuck
+    severity: warning
+    when:
+      c: {fact: container, status: dead}
+    key: "{c.id}"
+    next: "look at {c.name}"
+    then: [{alert: "{c.id} is dead"}]
+"""
+    checked = check_texts([("rules.yaml", text.encode())])
+    assert checked.ruleset is not None
+    core = Core(checked.ruleset, keep_changes=False)
+    (said,) = core.step(Container(at=datetime(2026, 11, 20, tzinfo=UTC), id="c1", name="web", status="dead"))
+    assert said.alert is not None
+    assert said.alert.advice == "look at web"
+    faulty = check_texts([("rules.yaml", text.replace("{c.name}", "{c.nam}").encode())])
+    assert [finding.check.id for finding in faulty.findings] == ["DW202"]
