@@ -1,0 +1,1 @@
+"""What others build with dockwarden: consumers of its alerts, deployments, settings, a recording."""
