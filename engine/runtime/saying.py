@@ -15,7 +15,8 @@ SUBJECTS = 2_000
 PER_SUBJECT = 8
 """Newest actions remembered of each: an alert says what was done, the audit says all of it."""
 
-_SUBJECT_FIELDS = ("id", "container_id", "owner_id", "target")
+_SUBJECT_FIELDS = ("id", "container_id", "owner_id", "target", "pid", "hung_pid")
+"""Fields of evidence that name what an action may have been done to: containers, processes, and what an action calls its target."""
 
 
 class Doings:

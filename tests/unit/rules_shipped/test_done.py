@@ -1,0 +1,35 @@
+"""An alert says what was done about it, also where another rule asked for it."""
+
+from datetime import timedelta
+
+import pytest
+
+from engine.facts import Fact
+from engine.facts.clock import to_micros
+from engine.facts.docker import Container, Daemon
+from engine.facts.host import ProcessFiles
+from engine.runtime.jobs import Job
+from engine.runtime.saying import Doings, summary
+from tests.unit.rules_shipped.support import NOW, Rules
+
+FILES = ProcessFiles(at=NOW, pid=77, process="bird", container_id="c1", open=900, soft_limit=1024, hard_limit=4096, ratio=0.88)
+
+
+@pytest.mark.parametrize(
+    ("fact", "rule", "action"),
+    [
+        (Daemon(at=NOW, hung="list"), "daemon-hung", "collect_stacks"),
+        (FILES, "open-files-near-limit", "raise_nofile"),
+        (Container(at=NOW, id="c1", status="dead"), "dead-container", "remove_container"),
+    ],
+)
+def test_the_alert_names_the_action(fact: Fact, rule: str, action: str) -> None:
+    """The outcome of an action that one rule asked for stands in the alert that another raised about the same thing."""
+    rules = Rules()
+    rules.tell(fact)
+    alert = next(decision for decision in rules.decisions if decision.rule == rule and decision.alert is not None)
+    asked = next(decision for decision in rules.decisions if decision.action == action)
+    doings = Doings()
+    doings.note(Job.of(asked), "done", to_micros(NOW + timedelta(seconds=1)))
+    assert alert.alert is not None
+    assert f"Done: {action}" in summary(alert.alert, doings.about(alert), firing=True)
