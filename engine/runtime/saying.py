@@ -16,7 +16,7 @@ PER_SUBJECT = 8
 """Newest actions remembered of each: an alert says what was done, the audit says all of it."""
 
 _SUBJECT_FIELDS = ("id", "container_id", "owner_id", "target", "pid", "hung_pid")
-"""Fields of evidence that name what an action may have been done to: containers, processes, and what an action calls its target."""
+"""Fields of evidence that name what an action may have been done to: containers, processes, what an action calls its target."""
 
 
 class Doings:
