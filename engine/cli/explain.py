@@ -10,7 +10,8 @@ from rich.tree import Tree
 
 from engine.cli.choose import rules_folder, state_of
 from engine.cli.explaining import Chain, Link, find, read_audit, told
-from engine.cli.replay import open_facts, run_to
+from engine.cli.recording import open_facts
+from engine.cli.replay import run_to
 from engine.cli.status import ask_running
 from engine.errors import DockwardenError
 from engine.facts.clock import rfc3339
