@@ -1,8 +1,10 @@
 """Logs: key=value for people on a terminal, JSON lines for machines elsewhere. On standard error, always."""
 
+import contextlib
 import logging
 import sys
-from typing import Any, Literal
+from collections.abc import MutableMapping
+from typing import Any, Literal, TextIO
 
 import structlog
 
@@ -18,13 +20,36 @@ def set_up(form: Literal["auto", "text", "json"] = "auto", *, level: int = loggi
     last: Any = (
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0) if text else structlog.processors.JSONRenderer()
     )
-    if not text:
-        shared.append(structlog.processors.format_exc_info)
+    shared.append(_printable if text else structlog.processors.format_exc_info)
     structlog.configure(
         processors=[*shared, last],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(_Steady(sys.stderr)),  # type: ignore[arg-type]  # all that is used of a file
         cache_logger_on_first_use=True,
     )
     # What libraries log by the standard library's logging comes out the same way, from warnings up.
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING, stream=sys.stderr, force=True)
+
+
+class _Steady:
+    """Writes to a stream, and goes on when that refuses: a full disk under the log must not stop what is logged."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):  # ValueError: the stream is closed
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+
+def _printable(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Names of containers are whatever somebody called them: nothing in them reaches the terminal as a command to it."""
+    for name, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            event[name] = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in value)
+    return event

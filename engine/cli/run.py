@@ -4,9 +4,10 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import structlog
 import uvloop
 
 from engine.cli.choose import chosen_rules
@@ -16,6 +17,8 @@ from engine.errors import DockwardenError
 from engine.facts import Fact, Retraction
 from engine.logging import set_up
 from engine.settings import Settings, load_settings
+
+_log = structlog.get_logger(__name__)
 
 
 def run_sidecar(*, config: Path | None, rules: Path | None, state: Path | None, act: bool | None, record: Path | None) -> int:
@@ -66,9 +69,20 @@ def _recorder(file: Path | None) -> Iterator[Callable[[Fact | Retraction], None]
         out = file.open("a", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise DockwardenError(f"{file}: cannot be written: {error.strerror}") from error
-    with out:
+    refused = False
 
-        def write(fact: Fact | Retraction) -> None:
+    def write(fact: Fact | Retraction) -> None:
+        nonlocal refused
+        if refused:
+            return
+        try:
             out.write(json.dumps(fact.to_json_dict(), ensure_ascii=False) + "\n")
+        except OSError as error:  # a full disk ends the recording, not the sidecar
+            refused = True
+            _log.error("the recording ends here", action="record", file=str(file), error=error.strerror)
 
+    try:
         yield write
+    finally:
+        with suppress(OSError):  # said above, or nobody is there any more who could do something about it
+            out.close()

@@ -42,8 +42,9 @@ _log = structlog.get_logger(__name__)
 
 STOP_SOURCES_S = 3.0
 STOP_ACTIONS_S = 5.0
+STOP_ENGINE_S = 2.0
 STOP_OUTBOX_S = 3.0
-"""Bounds of the three steps of a stop; together they fit into the ten seconds that `docker stop` grants."""
+"""Bounds of the steps of a stop; together they fit into the ten seconds that `docker stop` grants."""
 
 ANNOUNCE_S = 30.0
 """The status message is renewed this often, beside every change that matters."""
@@ -165,7 +166,7 @@ class _Process:
 
     async def _start(self) -> None:
         await self._start_broker()
-        self._sidecar.take_back_jobs(self._state.retries)
+        self._sidecar.take_back(self._state.retries, self._state.memory)
         self._tasks.start("engine", self._sidecar.run())
         self._tasks.start("actions", self._executor.run())
         assert self._publisher is not None  # noqa: S101  made by _start_broker
@@ -307,11 +308,13 @@ class _Process:
         await self._executor.drain(STOP_ACTIONS_S)
         await tasks.stop("actions", 1.0)
         await tasks.stop("engine", 1.0)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(2.0):
-                while self._intake.depth:
-                    await self._sidecar.turn(0.1)
-                await self._sidecar.turn(0.0)
+        try:
+            async with asyncio.timeout(STOP_ENGINE_S):
+                await self._sidecar.last_turn()
+        except TimeoutError:
+            _log.warning("not all that came in was taken", action="stop", left=self._intake.depth)
+        except Exception:  # noqa: BLE001  what ended the engine may do so again; everything else is to be stopped all the same
+            _log.exception("the engine could not be stopped in order", action="stop")
         self._status.state = "offline"
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_OUTBOX_S):

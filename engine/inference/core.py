@@ -75,6 +75,8 @@ class Core:
         """Let time pass: what becomes due until then, that moment included, is decided in the order of time."""
         self._begin(now)
         moment = self.moment
+        if self.agenda or self._unsupported or self.alerts.unsure:
+            self._settle()  # what other rules than those before a restart, or a reload, make of what is there
         while (due := moment.next_due) is not None and due <= now:
             moment.move_to(due)
             moment.run_due()

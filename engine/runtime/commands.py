@@ -11,14 +11,18 @@ from typing import Any
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from engine.errors import DockwardenError
 from engine.facts.clock import SECOND
 from engine.journal.records import AuditRow
-from engine.runtime.sidecar import Sidecar, Silence, wall_clock
+from engine.runtime.sidecar import Sidecar, wall_clock
 
 _log = structlog.get_logger(__name__)
 
 MAX_COMMAND = 64 * 1024
 """Bytes of a command: more is none."""
+
+MAX_ID = 128
+"""Characters of the id that names a reply."""
 
 
 class Command(BaseModel):
@@ -26,7 +30,7 @@ class Command(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    id: str = Field(default="", max_length=128, description="Names the reply; without it there is none.")
+    id: str = Field(default="", max_length=MAX_ID, description="Names the reply; without it there is none.")
     rule: str = Field(default="", max_length=256)
     key: str | None = Field(default=None, max_length=4096)
     seconds: float = Field(default=3600.0, gt=0, le=30 * 86_400, description="How long a silence lasts.")
@@ -69,10 +73,10 @@ class Commands:
             command = Command.model_validate_json(payload or b"{}")
         except ValidationError as error:
             faults = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_input=False))
-            return "", {"ok": False, "error": faults}
+            return _id_of(payload), {"ok": False, "error": faults}
         try:
             reply = {"ok": True, **self._do(name, command)}
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, DockwardenError) as error:
             reply = {"ok": False, "error": str(error)}
         verdict = "done" if reply["ok"] else "refused"
         _log.warning("command", action="command", command=name, by=command.by, verdict=verdict)
@@ -100,22 +104,27 @@ class Commands:
         raise ValueError(msg)
 
     def _ack(self, command: Command) -> dict[str, Any]:
-        state = self._sidecar.core.alerts.states.get((command.rule, command.key or ""))
-        if state is None or not state.firing:
-            msg = f"no alert of rule {command.rule!r} with key {command.key!r} is firing"
-            raise ValueError(msg)
-        self._sidecar.acked[command.rule, command.key or ""] = command.by or "an operator"
+        self._sidecar.alerting.acknowledge(command.rule, command.key or "", command.by or "an operator")
         return {"acknowledged": True}
 
     def _silence(self, command: Command) -> dict[str, Any]:
         if not any(rule.id == command.rule for rule in self._sidecar.core.ruleset.rules):
             msg = f"there is no rule {command.rule!r}"
             raise ValueError(msg)
-        until = wall_clock() + round(command.seconds * SECOND)
-        self._sidecar.silences.append(Silence(command.rule, command.key, until, command.by))
+        self._sidecar.alerting.silence(command.rule, command.key, round(command.seconds * SECOND), command.by)
         return {"silenced_s": command.seconds}
 
     def _retry_now(self, command: Command) -> dict[str, Any]:
         executor = self._sidecar.executor
         hurried = executor.hurry(command.container, but_not="") if executor is not None else []
         return {"jobs": len(hurried)}
+
+
+def _id_of(payload: bytes) -> str:
+    """The id that a faulty command gives, so that who sent it hears of the fault; empty when there is none."""
+    try:
+        command = json.loads(payload)
+    except (ValueError, RecursionError):
+        return ""
+    named = command.get("id") if isinstance(command, dict) else None
+    return named if isinstance(named, str) and len(named) <= MAX_ID else ""

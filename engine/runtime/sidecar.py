@@ -19,22 +19,25 @@ from engine.facts import Fact, Retraction
 from engine.facts.clock import SECOND, Micros, from_micros
 from engine.facts.docker import Container
 from engine.facts.host import Source
+from engine.facts.logs import LogFact
 from engine.facts.outcomes import ActionResult
 from engine.inference.core import Core
 from engine.inference.decision import Decision
 from engine.inference.joins import JoinerPool
 from engine.journal.records import AuditRow, Batch
-from engine.payloads import action_event, alert_event, fact_event
+from engine.payloads import action_event, fact_event
 from engine.ports.actions import Outcome
 from engine.ports.broker import OutboxRow
 from engine.rules.model import Retry, RuleSet
+from engine.runtime.alerting import MEMORY, Alerting
 from engine.runtime.clock import wall_clock as wall_clock  # noqa: PLC0414  others know it from here
 from engine.runtime.executor import Executor
 from engine.runtime.intake import Ask, AttemptEnded, FromSource, Intake
 from engine.runtime.jobs import Job
 from engine.runtime.keeper import Keeper
 from engine.runtime.retries import WAITS, backoff_s
-from engine.runtime.saying import Doings, summary
+from engine.runtime.saying import Doings
+from engine.runtime.short_ids import ShortIds
 from engine.topics import reply_topic
 
 _log = structlog.get_logger(__name__)
@@ -48,21 +51,8 @@ AHEAD: Micros = 5 * SECOND
 UNWELL_RETRY_S = 5.0
 """While the journal cannot be written, it is tried again after so many seconds even when nothing happens."""
 
-LATE: Micros = 2 * SECOND
-"""A resolved alert waits no longer than this for the answer of the action that mended the trouble."""
-
 RECENT = 200
 """Decisions kept for the status."""
-
-
-@dataclass(slots=True)
-class Silence:
-    """Alerts of a rule (and key) are not published until then."""
-
-    rule: str
-    key: str | None
-    until: Micros
-    by: str = ""
 
 
 @dataclass(slots=True)
@@ -95,13 +85,21 @@ class Sidecar:
         self.doings = Doings()
         self.counters: Counter[str] = Counter()
         self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
-        self.silences: list[Silence] = []
-        self.acked: dict[tuple[str, str], str] = {}
+        self.alerting = Alerting(
+            host=options.host,
+            doings=self.doings,
+            batch=lambda: self._batch,
+            next_seq=keeper.next_seq,
+            rules_version=lambda: self.options.rules_version,
+            states=lambda: self.core.alerts.states,
+            being_mended=self._being_mended,
+            now=wall_clock,
+        )
         self.last_fact_at: Micros = 0
         self._batch = Batch()
         self._after: list[Callable[[], None]] = []
         self._unwell_said = False
-        self._late: dict[tuple[str, str], tuple[Decision, Micros]] = {}
+        self._short_ids = ShortIds()
 
     # -- the loop -----------------------------------------------------------------------------------------------------
 
@@ -113,12 +111,13 @@ class Sidecar:
             await self.turn(self._pause())
 
     def _pause(self) -> float | None:
-        due = self.core.next_due
-        pause = None if due is None else max(0.0, (due - wall_clock()) / SECOND)
+        """Seconds until something has to be done although nothing comes; None for never."""
+        if self._batch or self._after:
+            return 0.0  # what the last commit itself led to: the journal's own state
+        moments = [due for due in (self.core.next_due, self.alerting.next_due) if due is not None]
+        pause = max(0.0, (min(moments) - wall_clock()) / SECOND) if moments else None
         if not self.keeper.healthy:
             pause = UNWELL_RETRY_S if pause is None else min(pause, UNWELL_RETRY_S)
-        if self._late:
-            pause = 0.1 if pause is None else min(pause, 0.1)
         return pause
 
     async def turn(self, timeout_s: float | None) -> None:
@@ -136,8 +135,15 @@ class Sidecar:
         due = self.core.next_due
         if due is not None and due <= now:
             self._decided(self.core.advance(now))
-        self._say_resolved(before=now - LATE)
+        self.alerting.say_what_waits()
         self._say_faults()
+        await self._commit()
+
+    async def last_turn(self) -> None:
+        """Take what is left, and say what would have waited: nobody will answer any more."""
+        while self.intake.depth:
+            await self.turn(0.0)
+        self.alerting.say_what_waits(all_of_it=True)
         await self._commit()
 
     async def _commit(self) -> None:
@@ -187,6 +193,10 @@ class Sidecar:
         if fact.at_micros > now + AHEAD:
             update["at"] = from_micros(now)
             self.counters["facts_from_the_future"] += 1
+        if isinstance(fact, LogFact) and fact.container_id:
+            full = self._short_ids.full(fact.container_id, self.core.memory, now)
+            if full is not None:
+                update["container_id"] = full
         if update:
             fact = fact.model_copy(update=update)
             fact.__dict__.pop("at_micros", None)  # cached of the time before
@@ -225,14 +235,7 @@ class Sidecar:
                 case _:
                     detail = {"fact": decision.fact.to_json_dict()} if decision.fact else {}
                     self._audit(decision, decision.does, "done", detail=detail)
-        for decision in alerts:  # after the actions of the same moment: an alert says what was decided about it
-            held = self._late.pop((decision.rule, decision.key), None)
-            if held is not None:
-                self._alert(held[0])
-            if decision.status == "resolved" and self._being_mended(decision):
-                self._late[decision.rule, decision.key] = (decision, wall_clock())
-            else:
-                self._alert(decision)
+        self.alerting.take(alerts)  # after the actions of the same moment: an alert says what was decided about it
 
     def _being_mended(self, decision: Decision) -> bool:
         """The engine tells that a container is gone before it answers the deletion: the alert waits for that answer."""
@@ -240,76 +243,6 @@ class Sidecar:
         return executor is not None and any(
             executor.running(job) for job in executor.jobs.values() if self.doings.concerns(job, decision)
         )
-
-    def _say_resolved(self, *, before: Micros) -> None:
-        """Say of alerts that are resolved what mended them: when that is known, or when it was waited for long enough."""
-        for address, (decision, since) in list(self._late.items()):
-            if since <= before or not self._being_mended(decision):
-                del self._late[address]
-                self._alert(decision)
-
-    def _alert(self, decision: Decision) -> None:
-        details = decision.alert
-        assert details is not None  # noqa: S101  decisions about alerts carry them
-        firing = decision.status == "firing"
-        actions = self.doings.about(decision)
-        text = summary(details, actions, firing=firing)
-        evidence = {"evidence": list(decision.evidence[:5]), "text": details.text}
-        silence = self._silence(decision)
-        verdict = "silenced" if silence else str(decision.status)
-        self._audit(
-            decision,
-            "alert",
-            verdict,
-            reason="" if silence is None else f"silenced by {silence.by or 'an operator'}",
-            detail=evidence,
-        )
-        if not firing:
-            self.acked.pop((decision.rule, decision.key), None)
-        if silence is not None:
-            return
-        say = _log.warning if firing else _log.info
-        say(
-            "alert",
-            action="alert",
-            status=decision.status,
-            severity=details.severity,
-            rule=decision.rule,
-            key=decision.key,
-            text=text,
-        )
-        acked_by = self.acked.get((decision.rule, decision.key), "")
-        self._batch.outbox.append(
-            alert_event(
-                host=self.options.host,
-                rule=decision.rule,
-                key=decision.key,
-                status="firing" if firing else "resolved",
-                severity=details.severity,
-                summary=text,
-                starts_at=details.starts_at,
-                updated_at=details.updated_at,
-                ends_at=details.ends_at,
-                count=details.count,
-                evidence=decision.evidence,
-                actions=actions,
-                labels={"incident": details.incident},
-                annotations={
-                    "title": details.title,
-                    "description": details.text,
-                    "next": details.advice,
-                    "acknowledged_by": acked_by,
-                },
-                runbook_url=details.runbook or None,
-                rules_version=self.options.rules_version,
-                seq=self.keeper.next_seq(),
-            )
-        )
-
-    def _silence(self, decision: Decision) -> Silence | None:
-        now = wall_clock()
-        self.silences = [silence for silence in self.silences if silence.until > now]
-        return next((s for s in self.silences if s.rule == decision.rule and s.key in (None, decision.key)), None)
 
     def _audit(
         self, decision: Decision, kind: str, verdict: str, *, reason: str = "", detail: dict[str, Any] | None = None
@@ -476,8 +409,12 @@ class Sidecar:
 
     # -- from outside the loop, run inside it through an `Ask` ----------------------------------------------------------
 
-    def take_back_jobs(self, saved: dict[str, str]) -> None:
-        """Jobs that were scheduled when the process ended."""
+    def take_back(self, retries: dict[str, str], memory: dict[str, str]) -> None:
+        """What was scheduled, silenced, acknowledged or not said yet when the process ended."""
+        self._take_back_jobs(retries)
+        self.alerting.take_back(memory.get(MEMORY))
+
+    def _take_back_jobs(self, saved: dict[str, str]) -> None:
         assert self.executor is not None  # noqa: S101  set before the loop runs
         for job_id, text in saved.items():
             try:

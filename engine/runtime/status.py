@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,13 @@ _log = structlog.get_logger(__name__)
 
 ANSWER_S = 5.0
 """Who asks has so long to take the answer."""
+
+QUESTION_BYTES = 64 * 1024
+ANSWER_BYTES = 16 * 1024 * 1024
+"""A longer line is no question, and no answer."""
+
+_ADDRESS_BYTES = 107
+"""`sun_path` has 108 bytes, one of them for the final NUL."""
 
 LISTED = 50
 """Alerts and jobs listed at most; the counts are of all."""
@@ -111,7 +119,7 @@ class Status:
                     "text": state.details["text"],
                     "since": rfc3339(state.details["starts_at"]),
                     "count": state.details["count"],
-                    "acknowledged_by": sidecar.acked.get((state.rule, state.key)),
+                    "acknowledged_by": sidecar.alerting.acked.get((state.rule, state.key)),
                 }
                 for state in sorted(alerts, key=lambda state: state.details["starts_at"])[:LISTED]
             ],
@@ -138,7 +146,8 @@ class StatusSocket:
     async def run(self) -> None:
         """Serve until cancelled."""
         self._path.unlink(missing_ok=True)
-        server = await asyncio.start_unix_server(self._serve, self._path, limit=64 * 1024)
+        with _fitting(self._path) as path:
+            server = await asyncio.start_unix_server(self._serve, path, limit=QUESTION_BYTES)
         self._path.chmod(0o600)
         try:
             await server.serve_forever()
@@ -153,7 +162,7 @@ class StatusSocket:
                 answer = self._answer(question if isinstance(question, dict) else {})
                 writer.write(json.dumps(answer, default=str).encode() + b"\n")
                 await writer.drain()
-        except (TimeoutError, OSError, ValueError) as error:
+        except (TimeoutError, OSError, ValueError, RecursionError) as error:  # RecursionError: brackets without end
             _log.info("a question on the status socket could not be answered", action="status", error=str(error))
         finally:
             writer.close()
@@ -168,11 +177,27 @@ async def ask(path: Path, question: dict[str, Any]) -> dict[str, Any]:
     Raises:
         OSError: nobody listens there.
         TimeoutError: no answer came.
+        ValueError: what came is no answer.
     """
     async with asyncio.timeout(ANSWER_S):
-        reader, writer = await asyncio.open_unix_connection(path, limit=16 * 1024 * 1024)
-        writer.write(json.dumps(question).encode() + b"\n")
-        await writer.drain()
-        answer = json.loads(await reader.readline())
-        writer.close()
-        return dict(answer)
+        with _fitting(path) as fitting:
+            reader, writer = await asyncio.open_unix_connection(fitting, limit=ANSWER_BYTES)
+        try:
+            writer.write(json.dumps(question).encode() + b"\n")
+            await writer.drain()
+            return dict(json.loads(await reader.readline()))
+        finally:
+            writer.close()
+
+
+@contextlib.contextmanager
+def _fitting(path: Path) -> Iterator[str]:
+    """The path as the address of a unix socket, which has 107 bytes at most (unix(7)): a longer one by way of its folder."""
+    if len(os.fsencode(path)) <= _ADDRESS_BYTES:
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)

@@ -22,10 +22,19 @@ class Tasks:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping = False
         self.ended = asyncio.Event()
-        self.error: BaseException | None = None
+        self.error: TaskEndedError | None = None
+        """Which one ended first, and why."""
 
     def start(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Start a task under a name."""
+        """Start a task under a name.
+
+        Raises:
+            ValueError: a task of this name runs already.
+        """
+        if name in self._tasks:
+            work.close()
+            msg = f"a task {name} runs already"
+            raise ValueError(msg)
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks[name] = task
         task.add_done_callback(self._done)
@@ -35,11 +44,14 @@ class Tasks:
         name = task.get_name()
         if self._tasks.get(name) is task:
             del self._tasks[name]
-        if self._stopping or (task.cancelled() and self._stopping):
+        if self._stopping:
             return
         error = None if task.cancelled() else task.exception()
         _log.critical("a task ended unexpectedly", action="task_ended", task=name, error=repr(error), exc_info=error)
-        self.error = self.error or error or TaskEndedError(f"task {name} ended although it should not")
+        if self.error is None:
+            why = "although it should not" if error is None else f"with an error: {str(error) or type(error).__name__}"
+            self.error = TaskEndedError(f"task {name} ended {why}")
+            self.error.__cause__ = error
         self.ended.set()
 
     async def stop(self, name: str, deadline_s: float) -> None:
