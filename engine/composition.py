@@ -87,6 +87,7 @@ def compose(settings: Settings, *, known_containers: Iterable[Container]) -> Con
         settings=HealthSettings(interval=settings.probes.daemon_s, hung_after=settings.probes.daemon_timeout_s),
         blocked_runc=BlockedRuncs().oldest_pid,
     )
+    resync.on_stream(health.hurry)
     scanner = MountScanner(lambda: health.root_dir, engine_pid=engine.pid)
     leaks = LeakBook()
     files = OpenFiles(host=host, watch=settings.probes.files_watch, name_of=engine.name_of, interval_s=settings.probes.files_s)

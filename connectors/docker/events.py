@@ -205,6 +205,7 @@ class DockerEvents:
         return facts
 
     def _connection(self, item: Item) -> list[Change]:
+        self._resync.stream_changed()
         if isinstance(item, Disconnected):
             self._first_by = None
             log.warning("event stream is lost", action="lose_stream", error=item.error)

@@ -94,6 +94,7 @@ class DockerHealth:
         self._version = Probe("version", engine.version, clock=clock)
         self._info: Probe[EngineInfo] = Probe("info", engine.info, clock=clock)
         self._info_at = float("-inf")
+        self._hurry = asyncio.Event()
         self._info_told: EngineInfo | None = None
         self._inspections: dict[str, Probe[ContainerDetail]] = {}
         self._candidates = Candidates()
@@ -108,6 +109,11 @@ class DockerHealth:
         told = self._info.value.root_dir if self._info.value is not None else ""
         root = told or self._last_seen.get("root_dir", "")
         return Path(root) if root else None
+
+    def hurry(self) -> None:
+        """Look now, also at how the engine is set up: it may have been stopped, or started as another."""
+        self._info_at = float("-inf")
+        self._hurry.set()
 
     async def run(self, sink: Sink, cursor: str | None) -> None:
         """See `FactSource`. Goes on until cancelled, whatever the engine does."""
@@ -186,17 +192,20 @@ class DockerHealth:
         }
 
     async def _pause(self) -> None:
-        """Until the next look; shorter when a call that hung is answered, or when information has come."""
+        """Until the next look; shorter when a call that hung is answered, when information has come, or when told to hurry."""
         unreachable = self._told is not None and not self._told.reachable
         pause = self._settings.unreachable_interval if unreachable else self._settings.interval
         probes: list[Probe[Any]] = [self._ping, self._list, self._version, self._info, *self._inspections.values()]
         pending = {probe.task for probe in probes if probe.task is not None}
+        hurried = asyncio.create_task(self._hurry.wait(), name="docker-health-hurry")
+        try:
+            await asyncio.wait({*pending, hurried}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            hurried.cancel()
+        self._hurry.clear()
         if pending:
-            await asyncio.wait(pending, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
             # One answer seldom comes alone: those that hung beside it get a moment too.
             await asyncio.sleep(min(_MOMENT_S, pause))
-        else:
-            await asyncio.sleep(pause)
 
     async def _tell(self, sink: Sink, *, reachable: bool = True, hung: str | None = None, **fields: Any) -> None:
         facts: list[Fact] = []

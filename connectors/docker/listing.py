@@ -49,8 +49,8 @@ class ListingSettings:
     """For one inspection; one that hangs (the health probe tells) must not keep the others waiting."""
     concurrency: int = 4
     """Inspections at a time."""
-    longest_pause: float = 30.0
-    """After lists that failed, the pauses grow from one second to this."""
+    longest_pause: float = 5.0
+    """After lists that failed, the pauses grow from one second to this: no longer, since the engine may be back any moment."""
 
 
 class DockerListing:

@@ -1,4 +1,7 @@
-"""How the event source asks the listing for the truth: after a gap, and after each connection. Knows neither of them."""
+"""How the event source asks the listing for the truth: after a gap, and after each connection. Knows neither of them.
+
+It also passes on that the stream was lost or opened anew: whoever watches the engine's health need not wait for its next look.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -12,6 +15,7 @@ class Resync:
         self._done = 0
         self._wake = asyncio.Event()
         self._watchers: list[Callable[[], None]] = []
+        self._on_stream: list[Callable[[], None]] = []
 
     def request(self) -> int:
         """Ask for a full listing as soon as possible. Returns a number for `is_done`."""
@@ -26,6 +30,15 @@ class Resync:
     def on_done(self, watcher: Callable[[], None]) -> None:
         """Have this called after each listing."""
         self._watchers.append(watcher)
+
+    def on_stream(self, watcher: Callable[[], None]) -> None:
+        """Have this called each time the event stream is lost or opened anew."""
+        self._on_stream.append(watcher)
+
+    def stream_changed(self) -> None:
+        """The event stream was lost or opened anew."""
+        for watcher in self._on_stream:
+            watcher()
 
     async def wait(self, timeout_s: float) -> bool:
         """Wait for a request for up to `timeout_s` seconds; True when there is one."""

@@ -229,3 +229,21 @@ async def test_a_broken_memory_is_no_memory(cursor: str) -> None:
     async with probing(FakeHarness(), cursor=cursor) as watch:
         await watch.sink.until(lambda: watch.now.storage_driver, "the set-up")
         assert watch.sink.of(DaemonChange) == []
+
+
+async def test_told_to_hurry_it_looks_at_once(harness: Harness) -> None:
+    """An engine that came back as another is noticed without waiting a minute for the next look at how it is set up."""
+    slow = HealthSettings(interval=60.0, hung_after=5.0, info_interval=60.0)
+    watch = Watch()
+    health = DockerHealth(harness.client(), host="h1", settings=slow)
+    task = asyncio.create_task(health.run(watch.sink, json.dumps({"storage_driver": "aufs"})))
+    try:
+        await watch.sink.until(lambda: watch.sink.of(DaemonChange), "the change since last time", within_s=15.0)
+        before = len(watch.sink.of(Daemon))
+        async with frozen_engine(harness):
+            health.hurry()
+            await watch.sink.until(lambda: len(watch.sink.of(Daemon)) > before, "the hang", within_s=10.0)
+        assert watch.now.hung == "ping"
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
