@@ -16,7 +16,7 @@ from tests.lab.drill.containers import ContainerStorm, HeldDeletion, ImmutableFi
 from tests.lab.drill.hangs import ContainerdStopped, DockerdStopped, InitStopped, StartFails
 from tests.lab.drill.host import DiskFills, DriverChanges, HostRenamed, OpenFiles
 from tests.lab.drill.row import Row, Times
-from tests.lab.drill.scene import Stage, on_small_disk, ordinary, under_own_name
+from tests.lab.drill.scene import Stage, looking_at_files, on_small_disk, ordinary, under_own_name
 from tests.lab.drill.table import show
 from tests.lab.subscriber import Subscriber
 
@@ -31,7 +31,7 @@ MAIN: Scenes = {
 """The main job: deletions, storms, kills by the kernel."""
 
 FURTHER: Scenes = {
-    "drill-deletion": (ordinary, (ImmutableFile, OpenFiles)),
+    "drill-deletion": (looking_at_files, (ImmutableFile, OpenFiles)),
     "drill-hangs": (ordinary, (DockerdStopped, ContainerdStopped, InitStopped, StartFails)),
     "drill-disk": (on_small_disk, (DiskFills, DriverChanges)),
     "drill-name": (under_own_name, (HostRenamed,)),

@@ -29,13 +29,23 @@ Stage = Callable[[str, ScratchBroker, Subscriber], AbstractAsyncContextManager[S
 """Sets a scene up under a host name, and takes it down."""
 
 
+ONE_LOOK = {"DOCKWARDEN_PROBES__FILES_S": "86400"}
+"""Open files are those of the whole machine, which all scenes share: one alone may look, or another raises the limit first."""
+
+
 @asynccontextmanager
 async def ordinary(host: str, broker: ScratchBroker, subscriber: Subscriber) -> AsyncIterator[Scene]:
     """An engine as it comes, and a sidecar in mode act on it that reads the kernel's log."""
-    async with (
-        ScratchEngine() as engine,
-        Sidecar(engine, broker, host=host, environment={"DOCKWARDEN_KERNEL_LOG": "/dev/kmsg"}) as sidecar,
-    ):
+    environment = {"DOCKWARDEN_KERNEL_LOG": "/dev/kmsg", **ONE_LOOK}
+    async with ScratchEngine() as engine, Sidecar(engine, broker, host=host, environment=environment) as sidecar:
+        await sidecar.ready(subscriber)
+        yield Scene(host, engine, sidecar, subscriber)
+
+
+@asynccontextmanager
+async def looking_at_files(host: str, broker: ScratchBroker, subscriber: Subscriber) -> AsyncIterator[Scene]:
+    """The one that looks at open files as it comes."""
+    async with ScratchEngine() as engine, Sidecar(engine, broker, host=host) as sidecar:
         await sidecar.ready(subscriber)
         yield Scene(host, engine, sidecar, subscriber)
 
@@ -46,7 +56,7 @@ async def on_small_disk(host: str, broker: ScratchBroker, subscriber: Subscriber
     async with (
         small_disk(256) as disk,
         ScratchEngine(data_root=disk.path / "docker") as engine,
-        Sidecar(engine, broker, host=host) as sidecar,
+        Sidecar(engine, broker, host=host, environment=ONE_LOOK) as sidecar,
     ):
         await sidecar.ready(subscriber)
         yield Scene(host, engine, sidecar, subscriber, disk=disk)
@@ -58,7 +68,7 @@ async def under_own_name(host: str, broker: ScratchBroker, subscriber: Subscribe
     async with (
         uts_namespace("AMZ-IAD12-OpsResPool-1-2") as uts,
         ScratchEngine() as engine,
-        Sidecar(engine, broker, host=host, prefix=uts.prefix) as sidecar,
+        Sidecar(engine, broker, host=host, environment=ONE_LOOK, prefix=uts.prefix) as sidecar,
     ):
         await sidecar.ready(subscriber)
         yield Scene(host, engine, sidecar, subscriber, uts=uts)
