@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
@@ -13,6 +12,7 @@ from engine.cli.explaining import Chain, Link, find, read_audit, told
 from engine.cli.recording import open_facts
 from engine.cli.replay import run_to
 from engine.cli.status import ask_running
+from engine.cli.terminal import console as terminal
 from engine.errors import DockwardenError
 from engine.facts.clock import rfc3339
 from engine.inference.why import why_not as why_not_in
@@ -48,7 +48,7 @@ def explain_what(
         entries = [{"at": rfc3339(entry.at), "what": told(entry)} for entry in outcomes]
         print(json.dumps({**link.to_json_dict(), "outcomes": entries}, indent=2))
         return 0
-    console = Console()
+    console = terminal()
     console.print(_tree(link))
     if outcomes:
         console.print(Text("what was done:", style="bold"))
@@ -79,7 +79,7 @@ def _why_not(
     if output == "json":
         print(json.dumps(answer, indent=2))
     else:
-        console = Console()
+        console = terminal()
         console.print(Text(f"rule {rule}: {answer.get('matches', 0)} matches", style="bold"))
         for reason in answer["reasons"] or ["nothing speaks against it: it fires with the next fact"]:
             console.print(Text(f"  {reason}"))

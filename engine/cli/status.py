@@ -10,6 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.cli.choose import state_of
+from engine.cli.terminal import console as terminal
+from engine.cli.terminal import short_ids
 from engine.errors import DockwardenError
 from engine.runtime.status import ask
 
@@ -38,7 +40,7 @@ def show_status(*, state: Path | None, config: Path | None, output: str) -> int:
     if output == "json":
         print(json.dumps(data, indent=2))
         return 0
-    console = Console()
+    console = terminal()
     _head(console, data)
     _alerts(console, data)
     _jobs(console, data)
@@ -72,12 +74,14 @@ def _alerts(console: Console, data: dict[str, Any]) -> None:
     if not data["alerts"]:
         console.print(Text("alerts   none fires", style="green"))
         return
-    table = Table("severity", "rule", "key", "since", "what", title=f"{data.get('firing')} firing", title_justify="left")
+    table = Table(title=f"{data.get('firing')} firing", title_justify="left")
+    for name in ("severity", "rule", "key", "since", "what"):
+        table.add_column(name, no_wrap=name in ("severity", "since"), overflow="fold")
     for alert in data["alerts"]:
         colour = _COLOURS.get(alert["severity"], "")
         row = [
             Text(alert["severity"], style=colour),
-            *map(Text, (alert["rule"], alert["key"], alert["since"][:19], alert["text"])),
+            *map(Text, (alert["rule"], short_ids(alert["key"]), alert["since"][:19], short_ids(alert["text"]))),
         ]
         table.add_row(*row)
     console.print(table)
@@ -86,10 +90,10 @@ def _alerts(console: Console, data: dict[str, Any]) -> None:
 def _jobs(console: Console, data: dict[str, Any]) -> None:
     if not data["jobs"]:
         return
-    table = Table(
-        "action", "target", "rule", "attempts", "due", title=f"{data['jobs_scheduled']} scheduled", title_justify="left"
-    )
+    table = Table(title=f"{data['jobs_scheduled']} scheduled", title_justify="left")
+    for name in ("action", "target", "rule", "attempts", "due"):
+        table.add_column(name, no_wrap=name == "due", overflow="fold")
     for job in data["jobs"]:
-        cells = (job["action"], job["target"][:40], job["rule"], str(job["attempts"]), job["due"][:19])
+        cells = (job["action"], short_ids(job["target"]), job["rule"], str(job["attempts"]), job["due"][:19])
         table.add_row(*map(Text, cells))
     console.print(table)
