@@ -320,7 +320,7 @@ class _Process:
             async with asyncio.timeout(STOP_OUTBOX_S):
                 if self._publisher is not None and self._publisher.state.connected:
                     await self._keeper.drained()
-        await tasks.stop("publisher", 2.0)
+        await tasks.stop("publisher", 4.0)  # half of it is for saying that we are gone
         if self._own_broker is not None:
             await tasks.stop("own-broker", 3.0)
             await self._own_broker.stop()
