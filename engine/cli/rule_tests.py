@@ -15,9 +15,13 @@ from engine.rules.timelines import TimelineCase, read_timelines
 
 
 def read_all(folder: Path, checked: Checked) -> list[TimelineCase]:
-    """Every test below a folder; faults of the files go into the report of the check."""
-    ruleset = checked.ruleset
-    rules = frozenset(rule.id for rule in ruleset.rules) if ruleset is not None else frozenset()
+    """Every test below a folder; faults of the files go into the report of the check.
+
+    None while the rules themselves have errors: each line of each test would name a rule that is not there.
+    """
+    if checked.ruleset is None:
+        return []
+    rules = frozenset(rule.id for rule in checked.ruleset.rules)
     return [
         case for path in test_paths(folder) for case in read_timelines(path, checked.report, kinds=checked.kinds, rules=rules)
     ]
