@@ -1,13 +1,16 @@
 """`dockwarden check` and `dockwarden test`."""
 
+import json
 import sys
 from pathlib import Path
 
 from engine.cli.choose import rules_folder
 from engine.cli.rule_tests import exercised, read_all, run_folder
 from engine.errors import RulesError
+from engine.rules.findings import Report
 from engine.rules.model import RuleSet
-from engine.rules.reader import read_rules, render_json, render_text
+from engine.rules.overrides import Change
+from engine.rules.reader import override_files, read_rules, read_texts, render_json, render_text
 
 
 def usable_rules(folder: Path) -> RuleSet:
@@ -30,9 +33,24 @@ def check_rules(named: Path | None, output: str) -> int:
     if checked.ruleset is not None:
         firing, silent = exercised(cases, checked.ruleset)
         checked = checked.with_tests(firing=firing, silent=silent)
+    # Each for itself: one that is for another host must not hide what is wrong with this one.
+    changes = [change for name in override_files(folder) for change in _overriding(folder, name, checked.report)]
     findings = checked.report.findings
-    sys.stdout.write(render_json(findings) if output == "json" else render_text(findings))
+    if output == "json":
+        told = [{"file": it.span.file, "line": it.span.line, "rule": it.rule, "change": it.what} for it in changes]
+        sys.stdout.write(json.dumps(json.loads(render_json(findings)) | {"overrides": told}, indent=2) + "\n")
+    else:
+        for change in changes:
+            print(f"{change.span.position}: override of {change.rule}: {change.what}")
+        sys.stdout.write(render_text(findings))
     return 1 if any(finding.is_error for finding in findings) else 0
+
+
+def _overriding(folder: Path, name: str, report: Report) -> tuple[Change, ...]:
+    """What one override file changes; for a host or group it comes on top of the one for all. Faults go into the report."""
+    layers = (name,) if name == "all.yaml" else ("all.yaml", name)
+    own = str(folder / "overrides" / name)
+    return tuple(change for change in read_texts(folder, layers, report).check(report).changes if change.span.file == own)
 
 
 def test_rules(named: Path | None, *, junit: Path | None, coverage: bool) -> int:

@@ -331,3 +331,11 @@ BAD_TEST = _check(
     "A test that names what does not exist passes or fails for the wrong reason.",
     "Mend the place that is marked.",
 )  # fmt: skip
+
+# Overrides
+BAD_OVERRIDE = _check(
+    "DW601", "bad-override",
+    "An override names a rule or a value that there is not, or sets what is no value.",
+    "It would be ignored in silence, and the host would go by the rule as it stands.",
+    "Name a rule of this folder, and a value that stands in it by the path of its keys: `when.storm.at_least`.",
+)  # fmt: skip

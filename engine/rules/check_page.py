@@ -12,6 +12,7 @@ _CHAPTERS = {
     "3": "Types",
     "4": "Logic",
     "5": "Tests",
+    "6": "Overrides",
 }
 """By the first digit of the number of an id."""
 

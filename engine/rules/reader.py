@@ -11,15 +11,25 @@ from engine.rules import catalogue
 from engine.rules.build import build
 from engine.rules.checks import run_checks
 from engine.rules.declare import declare
-from engine.rules.draft import DraftFile
 from engine.rules.findings import Finding, Report, Span, render_json, render_text
 from engine.rules.kinds import Kinds, built_in_kinds
 from engine.rules.model import RuleSet
+from engine.rules.overrides import Change, apply
 from engine.rules.read_file import read_file
 from engine.rules.tested import untested
 from engine.rules.yamltree import MAX_BYTES, parse_yaml
 
-__all__ = ["Checked", "check_texts", "read_rules", "render_json", "render_text", "rule_files"]
+__all__ = [
+    "Checked",
+    "RuleTexts",
+    "check_texts",
+    "override_files",
+    "read_rules",
+    "read_texts",
+    "render_json",
+    "render_text",
+    "rule_files",
+]
 
 MAX_FILES = 2_000
 """Files of a rules folder; more is another folder than was meant."""
@@ -37,6 +47,8 @@ class Checked:
     """The findings and the texts they are about; `with_tests` adds to it."""
     files: tuple[str, ...] = ()
     """The files that were read, as findings name them."""
+    changes: tuple[Change, ...] = ()
+    """What overrides changed."""
 
     @property
     def ok(self) -> bool:
@@ -87,42 +99,83 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def read_rules(folder: Path) -> Checked:
+def override_files(folder: Path) -> tuple[str, ...]:
+    """Every override file below `overrides/`, by its path there: `all.yaml`, `groups/<name>.yaml`, `hosts/<host>.yaml`."""
+    root = folder / "overrides"
+    found = [path.relative_to(root).as_posix() for path in root.rglob("*") if path.name.endswith((".yaml", ".yml"))]
+    return tuple(sorted(name for name in found if not any(part.startswith(".") for part in name.split("/")))[:MAX_FILES])
+
+
+@dataclass(frozen=True, slots=True)
+class RuleTexts:
+    """Rules as they stand in their files: names with bytes, in the order that counts. No reading is needed to check them."""
+
+    rules: tuple[tuple[str, bytes], ...]
+    overrides: tuple[tuple[str, bytes], ...] = ()
+
+    def check(self, report: Report | None = None) -> Checked:
+        """Check them."""
+        return check_texts(self.rules, report, self.overrides)
+
+
+def read_texts(folder: Path, layers: Iterable[str], report: Report) -> RuleTexts:
+    """The files of a folder, with those of its overrides that are named and there; one that cannot be read is a finding.
+
+    Raises:
+        RulesError: there is no such folder, or it cannot be listed.
+    """
+    paths = rule_files(folder)
+    if not paths:
+        report.add(catalogue.NO_RULES, Span(str(folder), 1, 1), "there is no rules file", expected="*.yaml with rules")
+    there = [path for layer in layers if (path := folder / "overrides" / layer).is_file()]
+    return RuleTexts(tuple(_read(paths, report)), tuple(_read(there, report)))
+
+
+def _read(paths: Iterable[Path], report: Report) -> Iterator[tuple[str, bytes]]:
+    for path in paths:
+        try:
+            with path.open("rb") as file:
+                yield str(path), file.read(MAX_BYTES + 1)
+        except OSError as error:
+            report.add(catalogue.UNREADABLE, Span(str(path), 1, 1), f"the file cannot be read: {error.strerror or error}")
+
+
+def read_rules(folder: Path, layers: Iterable[str] = ()) -> Checked:
     """Read and check every rules file below a folder; all findings at once (`render_text` shows them).
+
+    Args:
+        folder: of rules.
+        layers: override files below `overrides/` to apply, in order; those that are not there are passed over.
 
     Raises:
         RulesError: there is no such folder, or it cannot be listed. What stands in the files never raises.
     """
     report = Report()
-    texts: list[tuple[str, bytes]] = []
-    paths = rule_files(folder)
-    for path in paths:
-        name = str(path)
-        try:
-            with path.open("rb") as file:
-                texts.append((name, file.read(MAX_BYTES + 1)))
-        except OSError as error:
-            report.add(catalogue.UNREADABLE, Span(name, 1, 1), f"the file cannot be read: {error.strerror or error}")
-    if not paths:
-        report.add(catalogue.NO_RULES, Span(str(folder), 1, 1), "there is no rules file", expected="*.yaml with rules")
-    return check_texts(texts, report)
+    return read_texts(folder, layers, report).check(report)
 
 
-def check_texts(texts: Iterable[tuple[str, bytes]], report: Report | None = None) -> Checked:
+def check_texts(
+    texts: Iterable[tuple[str, bytes]], report: Report | None = None, overrides: Iterable[tuple[str, bytes]] = ()
+) -> Checked:
     """Check rules that are in memory: file names with their bytes, in the order that counts as the order of the files."""
     report = report or Report()
-    drafts: list[DraftFile] = []
-    names = []
-    for order, (name, data) in enumerate(texts):
+    names, trees = [], {}
+    for name, data in texts:
         names.append(name)
         before = report.count
         tree = parse_yaml(data, name, report)
         if tree is not None:
-            drafts.append(read_file(tree, name, order, report))
+            trees[name] = tree
         elif report.count == before:
             report.add(catalogue.NO_RULES, Span(name, 1, 1), "the file is empty")
+    others = [(name, tree) for name, data in overrides if (tree := parse_yaml(data, name, report)) is not None]
+    overridden = apply(trees, others, report)
+    order = {name: place for place, name in enumerate(names)}
+    drafts = [read_file(tree, name, order[name], report) for name, tree in overridden.trees.items()]
     kinds = declare(drafts, built_in_kinds(), report)
     rules = [rule for draft in drafts for rule in draft.rules]
+    # A rule that is switched off here is checked all the same: those that build on it are no less reachable elsewhere.
     run_checks(rules, kinds, report)
-    ruleset = None if report.failed else build(rules, kinds)
-    return Checked(ruleset, report.findings, kinds, report, tuple(names))
+    in_force = [rule for rule in rules if rule.id not in overridden.disabled]
+    ruleset = None if report.failed else build(in_force, kinds)
+    return Checked(ruleset, report.findings, kinds, report, tuple(names), tuple(overridden.changes))
