@@ -1,0 +1,71 @@
+"""Logs: text for people, JSON for machines, and never the reason why something ends."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import structlog
+
+from engine.logging import set_up
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Any:
+    """Leave the logs as they were."""
+    yield
+    structlog.reset_defaults()
+
+
+def logged(monkeypatch: pytest.MonkeyPatch, form: Literal["text", "json"], **fields: Any) -> str:
+    """What one line looks like."""
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    set_up(form)
+    structlog.get_logger("test").warning("alert", **fields)
+    return stream.getvalue()
+
+
+def test_machines_get_one_json_object_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With level and time, and any text escaped."""
+    line = logged(monkeypatch, "json", name="a\nb\x1b[2J\ud800")
+    event = json.loads(line)
+    assert (event["event"], event["level"], event["name"]) == ("alert", "warning", "a\nb\x1b[2J\ud800")
+    assert line.count("\n") == 1
+
+
+def test_nothing_in_a_name_reaches_the_terminal_as_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container may be called whatever somebody likes: escape sequences are shown, not obeyed."""
+    line = logged(monkeypatch, "text", name="\x1b[2J\x07", text="two\nlines")
+    assert "\x1b" not in line
+    assert "\x07" not in line
+    assert line.count("\n") == 1
+    assert "\\x1b[2J" in line
+
+
+def test_an_exception_is_in_the_log_in_either_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was not foreseen is found by its traceback."""
+    for form in ("text", "json"):
+        assert "oops" in logged(monkeypatch, form, exc_info=KeyError("oops"))
+
+
+def test_a_log_on_a_full_disk_stops_nothing() -> None:
+    """/dev/full refuses every write, as a full disk does: the process goes on."""
+    program = """
+import structlog
+from engine.logging import set_up
+set_up("text")
+for _ in range(3):
+    structlog.get_logger("test").warning("alert", name="x" * 100_000)
+print("went on")
+"""
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=full, timeout=60, check=False, cwd=ROOT
+        )
+    assert (done.returncode, done.stdout) == (0, b"went on\n")
