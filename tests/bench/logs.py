@@ -3,8 +3,6 @@
 .venv/bin/python -m tests.bench.logs
 """
 
-# ruff: noqa: T201 -- a benchmark prints
-
 import asyncio
 import json
 import stat

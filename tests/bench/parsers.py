@@ -4,8 +4,6 @@ Run as `python -m tests.bench.parsers [LINES]`. Logs are mostly lines that are n
 host writes, 10 % is a storm, 100 % the worst case. A figure is measured beside the plain pass because machines differ.
 """
 
-# ruff: noqa: T201 -- a benchmark prints
-
 import json
 import random
 import sys
