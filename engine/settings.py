@@ -84,6 +84,7 @@ class RulesRepo(_Group):
     """Where rules come from, when `rules` is a Git repository."""
 
     ref: str = Field(default="", description="Branch or tag; empty: `rules` is an ordinary folder.")
+    folder: str = Field(default="", description="Folder of the rules in the repository; empty: its root.")
     every_s: float = Field(default=60.0, ge=1, description="Seconds between two pulls; only fast-forwards are taken.")
     signed: bool = Field(default=False, description="Only a commit with a good signature is taken.")
     groups: tuple[str, ...] = Field(default=(), description="Groups of this host, for overrides/.")

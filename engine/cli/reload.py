@@ -1,122 +1,175 @@
 """Rules at the start, and rules that change while the sidecar runs.
 
 A good change is in force at once, and what is unchanged keeps its state; a bad one is refused whole: the last good set stays in
-force, and a `source` fact says what is wrong, which a rule makes an alert of.
+force, a restart loads it too, and a `source` fact says what is wrong, which a rule makes an alert of.
 """
 
 import asyncio
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import structlog
-from watchfiles import awatch
 
+from engine.cli.last_good import NAME, kept, last_good
+from engine.cli.rule_source import GitSource, LoadedRules, RuleSource, source_of
 from engine.cli.serve import Running
-from engine.errors import RulesError
+from engine.errors import DockwardenError, RulesError, SourceError
 from engine.facts.clock import from_micros
 from engine.facts.host import Source
-from engine.rules.model import RuleSet
-from engine.rules.reader import Checked, read_rules, render_text
+from engine.journal.records import AuditRow
+from engine.runtime.clock import wall_clock
 from engine.runtime.intake import Ask
-from engine.runtime.sidecar import wall_clock
 from engine.settings import Settings
 
 _log = structlog.get_logger(__name__)
 
-SETTLE_MS = 200
-"""An editor or a checkout writes several files: the folder is read when nothing has changed for so long."""
+ERROR_CHARS = 1000
+"""Of a report in a fact, and so in an alert: the first findings. The whole of it is logged."""
 
-LOOK_AGAIN_S = 30.0
-"""The folder is looked at this often even when nothing was noticed: a swapped link on a network file system tells nobody."""
+Trouble = Literal["rules", "rules_repo"]
+"""Name of the `source` fact: what was read is refused, or it cannot be read at present."""
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedRules:
-    """A rule set and where it is from."""
+class Start:
+    """Rules to start with. `trouble` says what was wrong with those that should have been used, if anything."""
 
-    folder: Path
-    ruleset: RuleSet
-    version: str
+    loaded: LoadedRules
+    source: RuleSource
+    trouble: tuple[Trouble, str] | None = None
 
 
-def load_rules(folder: Path, settings: Settings) -> LoadedRules:
-    """Read and check the rules.
+def rules_at_start(place: Path, settings: Settings) -> Start:
+    """The rules that the settings name; those that were in force last when these must not or cannot be used.
 
     Raises:
-        RulesError: there is an error among them; the message is the whole report.
+        RulesError: they must not be used, and there are no last good ones; the message is the whole report.
+        DockwardenError: they cannot be read, likewise.
     """
-    del settings
-    checked = read_rules(folder)
-    return LoadedRules(folder, _usable(folder, checked), checked.ruleset.version[:12] if checked.ruleset else "")
+    return asyncio.run(_at_start(source_of(place, settings), settings.state))
 
 
-def _usable(folder: Path, checked: Checked) -> RuleSet:
-    if checked.ruleset is None:
-        raise RulesError(f"the rules in {folder} cannot be used:\n{render_text(checked.findings)}")
-    if not checked.ruleset.rules:
-        raise RulesError(f"{folder} holds no rules: *.yaml files with a list `rules:` are looked for")
-    return checked.ruleset
-
-
-async def reloading(running: Running, loaded: LoadedRules) -> None:
-    """Watch the folder until cancelled."""
-    in_force = loaded.version
-    refused = ""
-    while True:
-        await _changed(loaded.folder)
-        try:
-            new = await asyncio.to_thread(load_rules, loaded.folder, running.plan.settings)
-        except RulesError as error:
-            if str(error) != refused:
-                refused = str(error)
-                _log.error("changed rules are refused; those before stay in force", action="reload", error=refused)
-                await _tell(running, error=refused)
-            continue
-        if new.version == in_force and not refused:
-            continue
-        refused = ""
-        in_force = new.version
-        await _put_in_force(running, new)
-
-
-async def _changed(folder: Path) -> None:
-    """Return when something below the folder changed, or a while has passed."""
-    stop = asyncio.Event()
-    watched = await asyncio.to_thread(_places, folder)
-    handle = asyncio.get_running_loop().call_later(LOOK_AGAIN_S, stop.set)
+async def _at_start(source: RuleSource, state: Path) -> Start:
     try:
-        async for _ in awatch(*watched, stop_event=stop, step=50, debounce=SETTLE_MS, rust_timeout=2000):
+        loaded = await source.read()
+    except RulesError as error:
+        before = last_good(state)
+        if before is None:
+            raise
+        return Start(before, source, ("rules", str(error)))
+    except SourceError as error:
+        before = await _without_asking(source) or last_good(state)
+        if before is None:
+            raise DockwardenError(f"the rules cannot be read: {error}") from error
+        return Start(before, source, ("rules_repo", str(error)))
+    await source.took(loaded)
+    return Start(loaded, source)
+
+
+async def _without_asking(source: RuleSource) -> LoadedRules | None:
+    if not isinstance(source, GitSource):
+        return None
+    try:
+        return await source.in_force()
+    except (RulesError, SourceError):
+        return None
+
+
+async def reloading(running: Running, start: Start) -> None:
+    """Follow the rules until cancelled."""
+    watch = _Reloading(running, start)
+    await watch.begin()
+    async with aclosing(start.source.changes()) as changes:
+        async for _ in changes:
+            await watch.read()
+
+
+class _Reloading:
+    """What is in force, and what was said to be wrong."""
+
+    def __init__(self, running: Running, start: Start) -> None:
+        self._running = running
+        self._start = start
+        self._in_force = start.loaded
+        self._told: dict[Trouble, str] = {}
+
+    async def begin(self) -> None:
+        """Say what is wrong, or that nothing is any more: an earlier process may have said otherwise."""
+        trouble = self._start.trouble
+        if trouble is None:
+            await self._note(self._in_force)
+        names: tuple[Trouble, ...] = ("rules", "rules_repo") if isinstance(self._start.source, GitSource) else ("rules",)
+        for name in names:
+            await self._say(name, trouble[1] if trouble is not None and trouble[0] == name else "", again=True)
+
+    async def read(self) -> None:
+        """Read the rules anew, and put them in force when they are good and others."""
+        try:
+            new = await self._start.source.read()
+        except RulesError as error:
+            await self._say("rules", str(error))
             return
-    except FileNotFoundError:
-        await asyncio.sleep(1.0)  # in the middle of a swap
-    finally:
-        handle.cancel()
+        except SourceError as error:
+            await self._say("rules_repo", str(error))
+            return
+        if new.version != self._in_force.version:
+            await self._put_in_force(new)
+        await self._start.source.took(new)
+        self._in_force = new
+        await self._say("rules", "")
+        await self._say("rules_repo", "")
+
+    async def _put_in_force(self, new: LoadedRules) -> None:
+        sidecar = self._running.sidecar
+
+        async def replace() -> None:
+            sidecar.replace_rules(new.ruleset, new.version)
+            _log.info("rules are in force", action="reload", version=new.version, rules=len(new.ruleset.rules))
+
+        await self._running.intake.put(Ask(replace))
+        await self._note(new)
+
+    async def _note(self, loaded: LoadedRules) -> None:
+        """In the audit, and in the journal as the last good ones, both of one transaction."""
+        sidecar, text = self._running.sidecar, kept(loaded)
+        if text is None:
+            _log.warning("the rules are too large to be kept for a restart", action="reload", version=loaded.version)
+
+        async def note() -> None:
+            sidecar.note(_audit("in force", loaded, ""))
+            if text is not None:
+                sidecar.remember(NAME, text)
+
+        await self._running.intake.put(Ask(note))
+
+    async def _say(self, name: Trouble, error: str, *, again: bool = False) -> None:
+        if not again and self._told.get(name, "") == error:
+            return
+        self._told[name] = error
+        if error:
+            _log.error("rules are not taken; those before stay in force", action="reload", error=error)
+            sidecar, in_force = self._running.sidecar, self._in_force
+
+            async def note() -> None:
+                sidecar.note(_audit("refused" if name == "rules" else "unreachable", in_force, error))
+
+            await self._running.intake.put(Ask(note))
+        now = from_micros(wall_clock())
+        fact = Source(
+            at=now,
+            source="dockwarden",
+            name=name,
+            status="lost" if error else "ok",
+            since=now,
+            error=error[:ERROR_CHARS] or None,
+            fact_id=f"{name}-{wall_clock()}",
+        )
+        await self._running.intake.sink(name).put([fact])
 
 
-def _places(folder: Path) -> set[Path]:
-    """The folder; and where it is a symbolic link, the one that holds the link too."""
-    target = folder.resolve()
-    return {target} if target == folder.absolute() else {target, folder.absolute().parent}
-
-
-async def _put_in_force(running: Running, new: LoadedRules) -> None:
-    async def replace() -> None:
-        running.sidecar.replace_rules(new.ruleset, new.version)
-        _log.info("rules are in force", action="reload", version=new.version, rules=len(new.ruleset.rules))
-
-    await running.intake.put(Ask(replace))
-    await _tell(running, error=None)
-
-
-async def _tell(running: Running, *, error: str | None) -> None:
-    now = from_micros(wall_clock())
-    fact = Source(
-        at=now,
-        source="dockwarden",
-        name="rules",
-        status="ok" if error is None else "lost",
-        since=now,
-        error=None if error is None else error[:4000],
-        fact_id=f"rules-{wall_clock()}",
-    )
-    await running.intake.sink("rules").put([fact])
+def _audit(verdict: str, loaded: LoadedRules, reason: str) -> AuditRow:
+    """An entry on rules; the version is that of the rules in force."""
+    detail = {"version": loaded.version, "commit": loaded.commit, "where": loaded.where}
+    return AuditRow(at=wall_clock(), kind="rules", verdict=verdict, reason=reason, detail=detail)

@@ -11,7 +11,7 @@ import structlog
 import uvloop
 
 from engine.cli.choose import chosen_rules
-from engine.cli.reload import LoadedRules, load_rules, reloading
+from engine.cli.reload import Start, reloading, rules_at_start
 from engine.cli.serve import Plan, serve, state_folder
 from engine.errors import DockwardenError
 from engine.facts import Fact, Retraction
@@ -29,10 +29,10 @@ def run_sidecar(*, config: Path | None, rules: Path | None, state: Path | None, 
     """
     settings = load_settings(config, _over(rules, state, act))
     set_up(settings.log_format)
-    loaded = load_rules(chosen_rules(settings), settings)
     state_folder(settings.state)
+    start = rules_at_start(chosen_rules(settings), settings)
     with _recorder(record) as write:
-        return _run(settings, loaded, write)
+        return _run(settings, start, write)
 
 
 def _over(rules: Path | None, state: Path | None, act: bool | None) -> dict[str, object]:
@@ -46,15 +46,16 @@ def _over(rules: Path | None, state: Path | None, act: bool | None) -> dict[str,
     return over
 
 
-def _run(settings: Settings, loaded: LoadedRules, record: Callable[[Fact | Retraction], None] | None) -> int:
+def _run(settings: Settings, start: Start, record: Callable[[Fact | Retraction], None] | None) -> int:
+    loaded = start.loaded
     plan = Plan(
         settings=settings,
         ruleset=loaded.ruleset,
         rules_version=loaded.version,
-        rules_from=str(loaded.folder),
+        rules_from=loaded.where,
         say=lambda line: print(line, file=sys.stdout, flush=True),
         record=record,
-        extra_tasks=[lambda running: reloading(running, loaded)],
+        extra_tasks=[lambda running: reloading(running, start)],
     )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(serve(plan))

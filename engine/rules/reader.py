@@ -23,6 +23,7 @@ __all__ = [
     "Checked",
     "RuleTexts",
     "check_texts",
+    "is_rules_file",
     "override_files",
     "read_rules",
     "read_texts",
@@ -72,7 +73,7 @@ def rule_files(folder: Path) -> tuple[Path, ...]:
     if not folder.is_dir():
         raise RulesError(f"{folder}: there is no such folder")
     try:
-        found = [path for path in _walk(folder) if _is_rules(path.name)]
+        found = [path for path in _walk(folder) if is_rules_file(path.name)]
     except OSError as error:
         raise RulesError(f"{folder}: cannot be listed: {error}") from error
     if len(found) > MAX_FILES:
@@ -80,7 +81,9 @@ def rule_files(folder: Path) -> tuple[Path, ...]:
     return tuple(sorted(found))
 
 
-def _is_rules(name: str) -> bool:
+def is_rules_file(path: str) -> bool:
+    """Whether a file of this path holds rules, by its name: YAML, no tests, not hidden."""
+    name = path.rpartition("/")[2]
     return name.endswith((".yaml", ".yml")) and not name.startswith(".") and not name.endswith((".test.yaml", ".test.yml"))
 
 

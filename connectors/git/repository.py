@@ -1,0 +1,130 @@
+"""A branch or tag of a Git repository, kept as a bare copy: what is there, whether it may be taken, and its files.
+
+Nothing is checked out: files are read from the commit itself, so that no one ever sees half of a change. Two references are
+kept: `candidate`, which was fetched last, and `taken`, which is in force. Only a descendant of `taken` becomes the next one.
+"""
+
+import io
+import re
+import tarfile
+from pathlib import Path, PurePosixPath
+
+from connectors.git.client import CALL_S, GitError, git
+from engine.errors import DockwardenError
+
+_CANDIDATE = "refs/dockwarden/candidate"
+_TAKEN = "refs/dockwarden/taken"
+
+_REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,254}\Z")
+"""No option, no `@{…}`, no `..`: what git check-ref-format allows and people use."""
+
+_FILE_BYTES = (1 << 20) + 1
+"""One byte more than a rules file may have, so that the check sees that it is too large."""
+
+
+class RefusedCommitError(DockwardenError):
+    """A commit that must not be taken; the message names it and says why."""
+
+
+class RulesRepository:
+    """One reference of one repository."""
+
+    def __init__(self, folder: Path, *, address: str, ref: str, signed: bool = False, timeout_s: float = CALL_S) -> None:
+        """Nothing is read yet.
+
+        Args:
+            folder: of the copy; made when it is missing.
+            address: URL or path of the repository.
+            ref: branch or tag.
+            signed: whether only commits with a good signature are taken (by `git verify-commit`, so by this user's keyring
+                or `gpg.ssh.allowedSignersFile`).
+            timeout_s: seconds for one call of git.
+
+        Raises:
+            RefusedCommitError: the reference or address is none.
+        """
+        if not _REF.match(ref) or ".." in ref:
+            raise RefusedCommitError(f"{ref!r} is no name of a branch or tag")
+        if not address or address.startswith("-"):
+            raise RefusedCommitError(f"{address!r} is no address of a repository")
+        self._folder = folder
+        self._address = address
+        self._ref = ref
+        self._signed = signed
+        self._timeout_s = timeout_s
+
+    async def fetch(self) -> str:
+        """Look what is there now; the commit.
+
+        Raises:
+            GitError: it cannot be reached, or has no such reference.
+            RefusedCommitError: it is no fast-forward of what is taken, or not signed as demanded.
+        """
+        if not (self._folder / "HEAD").exists():
+            await git("init", "--quiet", "--bare", str(self._folder), timeout_s=self._timeout_s)
+        # Without tags and without a configured remote: one reference comes in, under a name of ours.
+        await self._git("fetch", "--quiet", "--no-tags", "--force", "--", self._address, f"{self._ref}:{_CANDIDATE}")
+        commit = await self._commit(_CANDIDATE)
+        if commit is None:
+            raise GitError(f"{self._ref} of {self._address} is no commit")
+        taken = await self.taken()
+        if taken is not None and commit != taken and not await self._is_ancestor(taken, commit):
+            raise RefusedCommitError(f"commit {commit[:12]} of {self._ref} is no fast-forward of {taken[:12]}, which is in force")
+        if self._signed:
+            await self._verify(commit)
+        return commit
+
+    async def taken(self) -> str | None:
+        """The commit in force, None before the first."""
+        return await self._commit(_TAKEN) if (self._folder / "HEAD").exists() else None
+
+    async def take(self, commit: str) -> None:
+        """From now on this commit is in force.
+
+        Raises:
+            GitError: that cannot be written down.
+        """
+        await self._git("update-ref", _TAKEN, commit)
+
+    async def files(self, commit: str, folder: str = "") -> list[tuple[str, bytes]]:
+        """Every ordinary file below a folder of a commit, by its path there; of large ones the beginning.
+
+        Raises:
+            GitError: there is no such folder.
+        """
+        place = f"{commit}:{folder.strip('/')}" if folder.strip("/") else commit
+        archive = await self._git("archive", "--format=tar", place)
+        found = []
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+            for member in tar:
+                path = PurePosixPath(member.name)
+                content = tar.extractfile(member) if member.isfile() else None
+                if content is not None and not any(part.startswith(".") for part in path.parts):
+                    found.append((str(path), content.read(_FILE_BYTES)))
+        return sorted(found)
+
+    async def _verify(self, commit: str) -> None:
+        try:
+            await self._git("verify-commit", commit)
+        except GitError as error:
+            raise RefusedCommitError(f"commit {commit[:12]} of {self._ref} has no good signature: {error}") from error
+
+    async def _is_ancestor(self, older: str, newer: str) -> bool:
+        try:
+            await self._git("merge-base", "--is-ancestor", older, newer)
+        except GitError as error:
+            if error.status == 1:
+                return False
+            raise
+        return True
+
+    async def _commit(self, name: str) -> str | None:
+        try:
+            return (await self._git("rev-parse", "--quiet", "--verify", f"{name}^{{commit}}")).decode("ascii").strip()
+        except GitError as error:
+            if error.status == 1:
+                return None
+            raise
+
+    async def _git(self, *arguments: str) -> bytes:
+        return await git(*arguments, folder=self._folder, timeout_s=self._timeout_s)

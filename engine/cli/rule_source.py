@@ -1,0 +1,210 @@
+"""Where rules come from: a folder that is watched, or a branch of a Git repository that is looked at now and then."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from watchfiles import awatch
+
+from connectors.git.repository import RefusedCommitError, RulesRepository
+from engine.errors import RulesError, SourceError
+from engine.rules.findings import Report
+from engine.rules.model import RuleSet
+from engine.rules.overrides import layers
+from engine.rules.reader import RuleTexts, is_rules_file, override_files, read_texts, render_text, rule_files
+from engine.settings import Settings
+
+STEP_MS = 50
+"""A folder is read when nothing has changed in it for so long: an editor or a checkout writes several files."""
+
+LOOK_AGAIN_MS = 1000
+"""Times and sizes of the files are compared this often even when nothing was noticed: a link that was swapped further up, or a
+network file system, tells nobody. Forty files cost a fifth of a millisecond."""
+
+MISSING_S = 1.0
+"""A folder that is not there, in the middle of a swap perhaps, is looked for again after so many seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedRules:
+    """A usable rule set, its texts, and where it is from."""
+
+    where: str
+    ruleset: RuleSet
+    texts: RuleTexts
+    commit: str = ""
+    """Empty where there is no Git."""
+
+    @property
+    def version(self) -> str:
+        """Hash of the rules, and the commit they are of: stands in the status, in every alert and in the audit."""
+        return self.ruleset.version[:12] + (f"@{self.commit[:12]}" if self.commit else "")
+
+
+def usable(where: str, texts: RuleTexts, report: Report, commit: str = "") -> LoadedRules:
+    """The rules, checked.
+
+    Raises:
+        RulesError: there is an error among them, or there are none; the message is the whole report.
+    """
+    checked = texts.check(report)
+    of = f" at commit {commit[:12]}" if commit else ""
+    if checked.ruleset is None:
+        raise RulesError(f"the rules in {where}{of} cannot be used:\n{render_text(checked.findings)}")
+    if not checked.ruleset.rules:
+        raise RulesError(f"{where}{of} holds no rules: *.yaml files with a list `rules:` are looked for")
+    return LoadedRules(where, checked.ruleset, texts, commit)
+
+
+class RuleSource(Protocol):
+    """What rules are read from."""
+
+    @property
+    def where(self) -> str:
+        """For people."""
+
+    async def read(self) -> LoadedRules:
+        """The rules as they are now.
+
+        Raises:
+            RulesError: they must not be used; the message says why.
+            SourceError: they cannot be read at present; nothing is wrong with them.
+        """
+
+    async def took(self, loaded: LoadedRules) -> None:
+        """They are in force now."""
+
+    def changes(self) -> AsyncGenerator[None, None]:
+        """Says when to read again, without end."""
+
+
+def source_of(folder: Path, settings: Settings) -> RuleSource:
+    """The folder, or, where the settings name a branch or tag, the repository there.
+
+    Raises:
+        RulesError: there can be no such repository.
+    """
+    if not settings.repo.ref:
+        return FolderSource(folder, layers(settings.host, settings.repo.groups))
+    return GitSource(address_of(folder), settings)
+
+
+def address_of(place: Path) -> str:
+    """A URL comes as a path, which has folded its two slashes into one."""
+    text = str(place)
+    scheme, colon, rest = text.partition(":/")
+    return f"{scheme}://{rest.lstrip('/')}" if colon and scheme in ("https", "http", "ssh", "git") else text
+
+
+class FolderSource:
+    """A folder of files."""
+
+    def __init__(self, folder: Path, override_layers: tuple[str, ...]) -> None:
+        self._folder = folder
+        self._layers = override_layers
+        self._seen: object = None
+
+    @property
+    def where(self) -> str:
+        """Its path."""
+        return str(self._folder)
+
+    async def read(self) -> LoadedRules:
+        """Read and check its files."""
+        return await asyncio.to_thread(self._read)
+
+    def _read(self) -> LoadedRules:
+        self._seen = _fingerprint(self._folder)  # before the files: what changes meanwhile is read once more
+        report = Report()
+        return usable(self.where, read_texts(self._folder, self._layers, report), report)
+
+    async def took(self, loaded: LoadedRules) -> None:
+        """Nothing to note."""
+
+    async def changes(self) -> AsyncGenerator[None, None]:
+        """When files changed."""
+        while True:
+            places = await asyncio.to_thread(_places, self._folder)
+            with contextlib.suppress(FileNotFoundError):
+                noticing = awatch(*places, step=STEP_MS, debounce=4 * STEP_MS, rust_timeout=LOOK_AGAIN_MS, yield_on_timeout=True)
+                async with aclosing(noticing):
+                    async for _ in noticing:
+                        if await asyncio.to_thread(_fingerprint, self._folder) != self._seen:
+                            yield
+                        if await asyncio.to_thread(_places, self._folder) != places:
+                            break  # a link leads elsewhere now
+                continue
+            if await asyncio.to_thread(_fingerprint, self._folder) != self._seen:
+                yield
+            await asyncio.sleep(MISSING_S)
+
+
+def _places(folder: Path) -> set[Path]:
+    """The folder; and where it is a symbolic link, the one that holds the link too."""
+    target = folder.resolve()
+    return {target} if target == folder.absolute() else {target, folder.absolute().parent}
+
+
+def _fingerprint(folder: Path) -> object:
+    """Differs when a file does, or leads elsewhere; contents are not read."""
+    try:
+        files = (*rule_files(folder), *(folder / "overrides" / name for name in override_files(folder)))
+        return tuple((str(file), it.st_mtime_ns, it.st_size, it.st_ino) for file in files for it in (file.stat(),))
+    except (RulesError, OSError) as error:
+        return str(error)
+
+
+class GitSource:
+    """A branch or tag of a repository."""
+
+    def __init__(self, address: str, settings: Settings) -> None:
+        repo = settings.repo
+        self._every_s = repo.every_s
+        self._folder = repo.folder
+        self._layers = layers(settings.host, repo.groups)
+        self.where = f"{address} ({repo.ref})"
+        try:
+            self._repository = RulesRepository(settings.state / "rules.git", address=address, ref=repo.ref, signed=repo.signed)
+        except RefusedCommitError as error:
+            raise RulesError(str(error)) from error
+
+    async def read(self) -> LoadedRules:
+        """Fetch, and check the files of the commit."""
+        try:
+            commit = await self._repository.fetch()
+        except RefusedCommitError as error:
+            raise RulesError(str(error)) from error
+        return await self._of(commit)
+
+    async def in_force(self) -> LoadedRules:
+        """The rules of the commit that was in force last, without asking the repository.
+
+        Raises:
+            RulesError: they are no good any more.
+            SourceError: there is none.
+        """
+        commit = await self._repository.taken()
+        if commit is None:
+            raise SourceError(f"{self.where} was never read")
+        return await self._of(commit)
+
+    async def _of(self, commit: str) -> LoadedRules:
+        files = await self._repository.files(commit, self._folder)
+        rules = tuple((name, data) for name, data in files if not name.startswith("overrides/") and is_rules_file(name))
+        by_name = dict(files)
+        overrides = tuple((name, by_name[name]) for layer in self._layers if (name := f"overrides/{layer}") in by_name)
+        return await asyncio.to_thread(usable, self.where, RuleTexts(rules, overrides), Report(), commit)
+
+    async def took(self, loaded: LoadedRules) -> None:
+        """Only what comes after this commit is taken from now on."""
+        await self._repository.take(loaded.commit)
+
+    async def changes(self) -> AsyncGenerator[None, None]:
+        """At an interval."""
+        while True:
+            await asyncio.sleep(self._every_s)
+            yield

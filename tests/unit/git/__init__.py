@@ -1,0 +1,1 @@
+"""Unit tests of the git client, on real repositories."""
