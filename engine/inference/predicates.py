@@ -76,7 +76,15 @@ def _matches(value: Any, pattern: Any) -> bool:
     if not isinstance(pattern, str):
         return False
     parts = value if isinstance(value, list | tuple) else (value,)
-    return any(isinstance(part, str) and _expression(pattern).search(part) is not None for part in parts)
+    return any(isinstance(part, str) and _found(pattern, part) for part in parts)
+
+
+def _found(pattern: str, text: str) -> bool:
+    try:
+        return _expression(pattern).search(text) is not None
+    except UnicodeEncodeError:
+        # RE2 reads UTF-8, which has no lone surrogates: what was no UTF-8 (a path, say) is read as what can be shown of it.
+        return _expression(pattern).search(text.encode("utf-8", "replace").decode()) is not None
 
 
 def _text(test: Callable[[str, str], bool]) -> Callable[[Any, Any], bool]:

@@ -62,6 +62,19 @@ class Job(BaseModel):
             facts=list(decision.facts)[:100],  # a storm's thousand supporters are in the audit of the storm itself
         )
 
+    def kept(self) -> str:
+        """As the journal keeps it. A path that is no UTF-8 has lone surrogates in it, which pydantic's own JSON refuses."""
+        return json.dumps(self.model_dump(mode="json"))
+
+    @classmethod
+    def taken_back(cls, text: str) -> Self:
+        """From the journal.
+
+        Raises:
+            ValueError: it is no job.
+        """
+        return cls.model_validate(json.loads(text))
+
     @property
     def place(self) -> tuple[str, str]:
         """Action and target: there is one job for each."""

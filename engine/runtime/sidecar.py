@@ -279,12 +279,12 @@ class Sidecar:
         if there is not None:
             # The same thing is under way for another reason: one job does it, and stays for as long as this reason holds too.
             there.join(job, self.core.active)
-            self._batch.put_retry(there.id, there.model_dump_json())
+            self._batch.put_retry(there.id, there.kept())
             self._audit_job(job, "merged", f"job {there.id} is at it already", evidence=decision.evidence)
             return
         self.doings.note(job, "scheduled", decision.at)
         self._audit_job(job, "scheduled", verdict.reason, evidence=decision.evidence)
-        self._batch.put_retry(job.id, job.model_dump_json())
+        self._batch.put_retry(job.id, job.kept())
         executor = self.executor
         executor.expect(job)
         self._after.append(lambda: executor.add(job))
@@ -350,7 +350,7 @@ class Sidecar:
             self._batch.delete_retry(job.id)
         else:
             job.due = now + round(backoff_s(job.retry or Retry(), max(1, job.attempts_made), job.id) * SECOND)
-            self._batch.put_retry(job.id, job.model_dump_json())
+            self._batch.put_retry(job.id, job.kept())
             executor = self.executor
             self._after.append(lambda: executor.reschedule(job))
         # The outcome first, then what it learned: a container that is gone ends the match that its deletion stands on.
@@ -418,7 +418,7 @@ class Sidecar:
         assert self.executor is not None  # noqa: S101  set before the loop runs
         for job_id, text in saved.items():
             try:
-                job = Job.model_validate_json(text)
+                job = Job.taken_back(text)
             except ValueError as error:
                 _log.error("a scheduled retry cannot be read and is dropped", action="retry", job=job_id, error=str(error))
                 self._batch.delete_retry(job_id)
@@ -429,7 +429,7 @@ class Sidecar:
             else:
                 there.join(job, self.core.active)
                 self._batch.delete_retry(job_id)
-                self._batch.put_retry(there.id, there.model_dump_json())
+                self._batch.put_retry(there.id, there.kept())
 
     def replace_rules(self, ruleset: RuleSet, version: str) -> None:
         """Other rules from now on; what is unchanged keeps its state."""

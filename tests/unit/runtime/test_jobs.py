@@ -27,7 +27,13 @@ class TestKept:
         one = job(1, rate=Rate(5, 1_000_000), retry=Retry(first=1_000_000, attempts=3))
         one.attempts_made, one.waits = 2, 1
         one.join(job(1, activation="another"), {"another"})
-        assert Job.model_validate_json(one.model_dump_json()) == one
+        assert Job.taken_back(one.kept()) == one
+
+    def test_a_path_that_is_no_utf_8_is_kept_too(self) -> None:
+        """Whoever mounts something under a broken name must not be able to stop the engine when it is unmounted."""
+        hostile = decision(1)
+        hostile.params["container"] = "/mnt/\udcff\x00"
+        assert Job.taken_back(Job.of(hostile).kept()).params == hostile.params
 
     def test_a_result_has_an_id_of_its_own_for_each_attempt(self) -> None:
         """So that the core takes each outcome for news."""

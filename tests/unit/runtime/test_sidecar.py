@@ -107,7 +107,7 @@ class TestDeath:
         """Whatever the journal holds, one target is tried by one job."""
         await loop.tell(container(1))
         (job,) = loop.executor.jobs.values()
-        loop.sidecar._batch.put_retry("twin", job.model_copy(update={"id": "twin", "activation": "another"}).model_dump_json())
+        loop.sidecar._batch.put_retry("twin", job.model_copy(update={"id": "twin", "activation": "another"}).kept())
         await loop.turn()
         after = await loop.reborn()
         await after.turn()
@@ -257,6 +257,16 @@ class TestFacts:
         await loop.tell(bad, container(2))
         assert loop.sidecar.counters["bad_facts"] == 1
         assert loop.alerts() == [("firing", cid(2))]
+
+    async def test_a_name_that_is_no_utf_8_goes_all_the_way(self, loop: Loop) -> None:
+        """Into the core, the journal, an alert and a job, and back after a restart."""
+        broken = "box\udcff\x00\x1b"
+        await loop.tell(container(1, name=broken, id=broken))
+        assert loop.journal.load().outbox_rows == 1
+        after = await loop.reborn()
+        await after.act()
+        assert after.attempts == [broken]
+        await after.keeper.close()
 
     async def test_the_host_is_filled_in(self, loop: Loop) -> None:
         """Facts without a host are about this one."""
