@@ -1,0 +1,104 @@
+"""Files that `dockwarden rules init` writes beside the rules. Texts; does nothing."""
+
+HOOK_PATH = ".githooks/pre-commit"
+
+HOOK = """\
+#!/bin/sh
+# What is committed must pass the check and its tests. In force by: git config core.hooksPath .githooks
+set -e
+cd "$(git rev-parse --show-toplevel)"
+dockwarden check .
+dockwarden test .
+dockwarden schema rules | cmp -s - schema.json || {
+    echo "schema.json is stale: dockwarden schema rules > schema.json" >&2
+    exit 1
+}
+"""
+
+GITHUB = """\
+# Every push and every pull request: the check, and the tests of the rules.
+name: rules
+on: [push, pull_request]
+permissions:
+  contents: read
+jobs:
+  rules:
+    runs-on: ubuntu-latest
+    timeout-minutes: 10
+    steps:
+      - uses: actions/checkout@v4
+      - uses: actions/setup-python@v5
+        with: {python-version: "3.12"}
+      - run: pip install dockwarden
+      - run: dockwarden check .
+      - run: dockwarden test . --coverage --junit rules.xml
+      - run: dockwarden schema rules | cmp - schema.json
+"""
+
+GITLAB = """\
+# Every push: the check, and the tests of the rules.
+rules:
+  image: python:3.12
+  timeout: 10 minutes
+  script:
+    - pip install dockwarden
+    - dockwarden check .
+    - dockwarden test . --coverage --junit rules.xml
+    - dockwarden schema rules | cmp - schema.json
+  artifacts:
+    when: always
+    reports:
+      junit: rules.xml
+"""
+
+VSCODE = """\
+{
+  "yaml.schemas": {
+    "./schema.json": ["/*.yaml", "!/*.test.yaml"]
+  }
+}
+"""
+
+VSCODE_EXTENSIONS = """\
+{
+  "recommendations": ["redhat.vscode-yaml"]
+}
+"""
+
+OVERRIDES = """\
+# What is different on all hosts. groups/<name>.yaml counts over it (setting repo.groups), and hosts/<host>.yaml over both.
+#
+# overrides:
+#   - rule: container-storm
+#     set:
+#       when.storm.at_least: 50       # any value of the rule, by the path of its keys
+#       severity: error
+#     unless:
+#       - {fact: disk, path: /backup, used_ratio|gte: 0.5}
+#   - rule: restart-loop
+#     disable: true
+overrides: []
+"""
+
+README = """\
+# Rules for dockwarden
+
+| | |
+|---|---|
+| `*.yaml` | rules, one file for each kind of trouble |
+| `*.test.yaml` | their tests: facts over time, and what must be decided |
+| `runbooks/` | what people do when an alert comes |
+| `overrides/` | what is different on all hosts, in a group, on one host |
+| `schema.json` | completes and explains keys, fact kinds and fields in editors |
+
+    dockwarden check .                  # every fault at once
+    dockwarden test . --coverage        # the tests, and what none of them exercises
+    dockwarden replay recording.jsonl --rules OLD --against .    # what a change would have meant
+
+After a clone: `git config core.hooksPath .githooks`.
+
+A host runs these rules with `dockwarden run --rules .`, or pulls them:
+
+    rules: https://git.example.org/rules.git
+    repo: {ref: main, every_s: 60, signed: true, groups: [database]}
+"""
