@@ -208,8 +208,10 @@ class DockerEvents:
         self._resync.stream_changed()
         if isinstance(item, Disconnected):
             self._first_by = None
-            log.warning("event stream is lost", action="lose_stream", error=item.error)
-            return list(self._state.tell("lost", self._at(), item.error))
+            told = self._state.tell("lost", self._at(), item.error)
+            if told:  # an engine that is away for a night is one line, not one for each attempt
+                log.warning("event stream is lost", action="lose_stream", error=item.error)
+            return list(told)
         request = self._resync.request()
         if self._state.status == "gap":
             self._gap_request = request

@@ -114,8 +114,10 @@ class DockerListing:
                 await self._put(sink, self._state.tell("ok", self._now()))
                 waits = pauses(1.0, settings.longest_pause)
             except EngineError as error:
-                log.warning("containers cannot be listed", action="pause_listing", error=str(error), kind=error.kind)
-                await self._put(sink, self._state.tell("lost", self._now(), str(error)))
+                told = self._state.tell("lost", self._now(), str(error))
+                if told:
+                    log.warning("containers cannot be listed", action="pause_listing", error=str(error), kind=error.kind)
+                await self._put(sink, told)
                 next_full = self._clock()
                 await asyncio.sleep(next(waits))
             else:

@@ -1,0 +1,57 @@
+"""What is logged of an engine that stays away: once, however often it is tried."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+
+from structlog.testing import capture_logs
+
+from connectors.docker.book import ContainerBook
+from connectors.docker.events import DockerEvents, EventSettings
+from connectors.docker.fake import FakeEngine
+from connectors.docker.listing import DockerListing, ListingSettings
+from connectors.docker.lookup import Lookup
+from connectors.docker.resync import Resync
+from engine.ports.docker import ContainerSummary
+from tests.contract.docker.watching import RecordingSink
+from tests.lab.waiting import until
+
+
+class Away(FakeEngine):
+    """An engine that nobody reaches, and that counts who tries."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lists = self.streams = 0
+        self.go_down()
+
+    async def list_containers(self, *, ids: Collection[str] = (), statuses: Collection[str] = ()) -> list[ContainerSummary]:
+        """Counted."""
+        self.lists += 1
+        return await super().list_containers(ids=ids, statuses=statuses)
+
+    @asynccontextmanager
+    async def events(self, *, since: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Counted."""
+        self.streams += 1
+        async with super().events(since=since) as stream:
+            yield stream
+
+
+async def test_an_engine_that_stays_away_is_logged_once_by_each_source() -> None:
+    """Tenths of seconds of vain attempts gave a line each, and a night of them a log that nobody reads."""
+    engine = Away()
+    book, resync, sink = ContainerBook(host="h1"), Resync(), RecordingSink()
+    events = DockerEvents(
+        engine, Lookup(engine, book), book, resync, host="h1", settings=EventSettings(first_pause=0.01, longest_pause=0.01)
+    )
+    listing = DockerListing(engine, book, resync, host="h1", settings=ListingSettings(round=0.01, longest_pause=0.01))
+    with capture_logs() as logs:
+        tasks = [asyncio.create_task(source.run(sink, None), name=source.name) for source in (events, listing)]
+        await until(lambda: min(engine.lists, engine.streams) > 3, what="several attempts")
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    said = [entry["action"] for entry in logs]
+    assert said.count("lose_stream") == 1
+    assert said.count("pause_listing") == 1
