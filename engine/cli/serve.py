@@ -30,8 +30,9 @@ from engine.runtime.commands import Commands, FreezeFile
 from engine.runtime.executor import Executor
 from engine.runtime.intake import Ask, Intake
 from engine.runtime.keeper import Keeper
+from engine.runtime.options import Options
 from engine.runtime.retry_now import RetryNow
-from engine.runtime.sidecar import Options, Sidecar, wall_clock
+from engine.runtime.sidecar import Sidecar, wall_clock
 from engine.runtime.status import Status, StatusSocket
 from engine.runtime.tasks import Tasks
 from engine.settings import Settings
@@ -126,12 +127,12 @@ class _Process:
             actions=self._connectors.actions,
             policy=options.policy,
             intake=self._intake,
-            judge=self._sidecar.judge_now,
+            judge=self._sidecar.repairs.judge_now,
             now=wall_clock,
         )
         self._connectors.actions["retry_now"] = RetryNow(self._executor)
-        self._executor.dropped = self._sidecar.dropped
-        self._sidecar.executor = self._executor
+        self._executor.dropped = self._sidecar.repairs.dropped
+        self._sidecar.repairs.executor = self._executor
         self._own_broker: OwnBroker | None = None
         self._publisher: MqttPublisher | None = None
         self._status = Status(

@@ -115,7 +115,7 @@ class Commands:
         return {"silenced_s": command.seconds}
 
     def _retry_now(self, command: Command) -> dict[str, Any]:
-        executor = self._sidecar.executor
+        executor = self._sidecar.repairs.executor
         hurried = executor.hurry(command.container, but_not="") if executor is not None else []
         return {"jobs": len(hurried)}
 

@@ -82,8 +82,8 @@ class Status:
             troubles.append(f"broker: {link.last_error}")
         for topic, reason in list(link.denied_topics.items())[:5]:
             troubles.append(f"broker: {topic} is denied: {reason}")
-        if sidecar.executor is not None:
-            troubles += [f"action {name} is stopped: it kept failing" for name in sidecar.executor.breakers_open()]
+        if sidecar.repairs.executor is not None:
+            troubles += [f"action {name} is stopped: it kept failing" for name in sidecar.repairs.executor.breakers_open()]
         for name, source in sorted(self._sources().items()):
             if source.status != "ok" and name not in ("journal", "broker"):
                 troubles.append(f"source {name}: {source.status}{': ' + source.error if source.error else ''}")
@@ -95,7 +95,11 @@ class Status:
     def full(self) -> dict[str, Any]:
         """For `dockwarden status`."""
         sidecar, link = self._sidecar, self._link()
-        jobs = sorted(sidecar.executor.jobs.values(), key=lambda job: job.due) if sidecar.executor is not None else []
+        jobs = (
+            sorted(sidecar.repairs.executor.jobs.values(), key=lambda job: job.due)
+            if sidecar.repairs.executor is not None
+            else []
+        )
         alerts = [state for state in sidecar.core.alerts.states.values() if state.firing]
         return {
             **self.data().model_dump(mode="json", by_alias=True, exclude_none=True),

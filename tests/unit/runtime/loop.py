@@ -18,7 +18,8 @@ from engine.runtime.clock import wall_clock
 from engine.runtime.executor import Executor
 from engine.runtime.intake import Intake
 from engine.runtime.keeper import Keeper
-from engine.runtime.sidecar import Options, Sidecar
+from engine.runtime.options import Options
+from engine.runtime.sidecar import Sidecar
 from tests.unit.runtime.support import cid, settle
 
 DEAD = b"""
@@ -76,11 +77,11 @@ class Loop:
             actions={name: _Scripted(name, self) for name in names},
             policy=self.policy,
             intake=self.intake,
-            judge=self.sidecar.judge_now,
+            judge=self.sidecar.repairs.judge_now,
             now=wall_clock,
         )
-        self.executor.dropped = self.sidecar.dropped
-        self.sidecar.executor = self.executor
+        self.executor.dropped = self.sidecar.repairs.dropped
+        self.sidecar.repairs.executor = self.executor
         self.sidecar.take_back(state.retries, state.memory)
 
     async def tell(self, *facts: Fact | Retraction, cursor: str | None = None) -> None:

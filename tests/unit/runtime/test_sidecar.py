@@ -10,7 +10,7 @@ from engine.decisions import Policy
 from engine.facts.clock import SECOND, from_micros, to_micros
 from engine.facts.logs import DaemonLog
 from engine.ports.actions import Outcome
-from engine.runtime import sidecar as sidecar_module
+from engine.runtime import repairs
 from engine.runtime.clock import wall_clock
 from tests.unit.runtime.loop import DEAD, Loop, Refusing, container, gone, rules
 from tests.unit.runtime.support import BUSY, IN_PROGRESS, cid, settle
@@ -92,15 +92,17 @@ class TestDeath:
         await loop.sidecar.last_turn()
         assert loop.alerts() == [("firing", cid(1)), ("resolved", cid(1))]
 
-    async def test_a_scheduled_retry_that_cannot_be_read_is_dropped_and_the_others_go_on(self, loop: Loop) -> None:
+    async def test_a_scheduled_retry_that_means_nothing_is_dropped_and_the_others_go_on(self, loop: Loop) -> None:
         """A row that an older version or a bad disk left is no reason not to start."""
         await loop.tell(container(1))
         loop.sidecar._batch.put_retry("bad", '{"id": 7')
+        (job,) = loop.executor.jobs.values()
+        loop.sidecar._batch.put_retry("unknown", job.model_copy(update={"id": "unknown", "action": "fly"}).kept())
         await loop.turn()
         after = await loop.reborn()
         await after.turn()
         assert len(after.executor.jobs) == 1
-        assert "bad" not in after.journal.load().retries
+        assert after.journal.load().retries.keys() == {job.id}
         await after.keeper.close()
 
     async def test_two_jobs_for_one_thing_are_one_after_the_restart(self, loop: Loop) -> None:
@@ -144,11 +146,11 @@ class TestJobs:
         loop = Loop(tmp_path, self.TWO)
         await loop.tell(container(1))
         (job,) = loop.executor.jobs.values()
-        assert loop.sidecar.judge_now(job) is not None
+        assert loop.sidecar.repairs.judge_now(job) is not None
         job.activation = "over"
-        assert loop.sidecar.judge_now(job) is not None
+        assert loop.sidecar.repairs.judge_now(job) is not None
         job.also = []
-        assert loop.sidecar.judge_now(job) is None
+        assert loop.sidecar.repairs.judge_now(job) is None
         await loop.keeper.close()
 
     async def test_a_failure_is_tried_again_and_the_last_one_is_said_to_be_the_last(self, loop: Loop) -> None:
@@ -182,7 +184,7 @@ class TestJobs:
 
     async def test_waiting_for_the_engine_has_an_end_too(self, loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
         """After so many times, "in progress" counts as a failure."""
-        monkeypatch.setattr(sidecar_module, "WAITS", 1)
+        monkeypatch.setattr(repairs, "WAITS", 1)
         loop.outcomes[cid(1)] = [IN_PROGRESS, IN_PROGRESS]
         await loop.tell(container(1))
         for _ in range(2):
