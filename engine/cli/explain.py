@@ -8,13 +8,13 @@ from rich.text import Text
 from rich.tree import Tree
 
 from engine.cli.choose import rules_folder, state_of
-from engine.cli.explaining import Chain, Link, find, read_audit, told
+from engine.cli.explaining import Chain, Link, find, kept_back, read_audit, told
 from engine.cli.recording import open_facts
 from engine.cli.replay import run_to
 from engine.cli.status import ask_running
 from engine.cli.terminal import console as terminal
 from engine.errors import DockwardenError
-from engine.facts.clock import rfc3339
+from engine.facts.clock import Micros, rfc3339
 from engine.inference.why import why_not as why_not_in
 
 _OUTCOMES = 20
@@ -53,17 +53,22 @@ def explain_what(
     if outcomes:
         console.print(Text("what was done:", style="bold"))
         for entry in outcomes[-_OUTCOMES:]:
-            console.print(Text(f"  {rfc3339(entry.at)[11:23]}  {told(entry)}"))
+            console.print(Text(f"  {_time(entry.at)}  {told(entry)}"))
     return 0
 
 
 def _tree(link: Link, tree: Tree | None = None) -> Tree:
     style = {"alert": "bold", "action": "cyan", "fact": ""}.get(link.kind, "green")
-    label = Text(f"{rfc3339(link.at)[11:23]}  ", style="dim") + Text(link.what, style=style)
+    label = Text(f"{_time(link.at)}  ", style="dim") + Text(link.what, style=style)
     node = Tree(label) if tree is None else tree.add(label)
     for cause in link.because:
         _tree(cause, node)
     return node
+
+
+def _time(at: Micros) -> str:
+    """To the millisecond; with the day, for what led to it may be of the day before."""
+    return rfc3339(at)[:23].replace("T", " ")
 
 
 def _why_not(
@@ -75,7 +80,9 @@ def _why_not(
     elif at is not None:
         raise DockwardenError("--at needs recorded facts: give them with --replay FILE")
     else:
-        answer = ask_running(state_of(state, config), {"ask": "why-not", "rule": rule})
+        folder = state_of(state, config)
+        answer = ask_running(folder, {"ask": "why-not", "rule": rule})
+        answer["kept_back"] = kept_back(folder / "journal.db", rule)
     if output == "json":
         print(json.dumps(answer, indent=2))
     else:
@@ -83,4 +90,8 @@ def _why_not(
         console.print(Text(f"rule {rule}: {answer.get('matches', 0)} matches", style="bold"))
         for reason in answer["reasons"] or ["nothing speaks against it: it fires with the next fact"]:
             console.print(Text(f"  {reason}"))
+        if answer.get("kept_back"):
+            console.print(Text("decided, and kept back:", style="bold"))
+            for entry in answer["kept_back"]:
+                console.print(Text(f"  {entry}"))
     return 0 if answer["known"] else 1

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from engine.errors import DockwardenError
-from engine.facts.clock import Micros, rfc3339
+from engine.facts.clock import Micros, rfc3339, to_micros
 from engine.journal.audit import AuditQuery
 from engine.journal.reader import JournalReader
 from engine.journal.records import AuditRow
@@ -46,6 +47,13 @@ class Chain:
             self._by_activation.setdefault(row.activation, []).append(row)
             if job := row.detail.get("job"):
                 self._by_job.setdefault(str(job), []).append(row)
+        # A row that lacks the evidence may name a fact that another one tells: the outcome of an attempt, what a rule asserted.
+        self._facts = {
+            str(fact.get("fact_id", "")): fact
+            for row in rows
+            for fact in (*row.detail.get("evidence", ()), row.detail.get("outcome"), row.detail.get("fact"))
+            if isinstance(fact, dict)
+        }
 
     def explain(self, row: AuditRow) -> Link:
         """What led to an entry, and what came of it."""
@@ -58,7 +66,9 @@ class Chain:
         seen |= {row.activation}
         known = self._evidence(row)
         for fact_id in row.detail.get("facts", ()):
-            link.because.append(self._fact(str(fact_id), known.get(str(fact_id)), row.at, seen, depth + 1))
+            link.because.append(
+                self._fact(str(fact_id), known.get(str(fact_id)) or self._facts.get(str(fact_id)), row.at, seen, depth + 1)
+            )
         return link
 
     def _evidence(self, row: AuditRow) -> dict[str, dict[str, Any]]:
@@ -71,7 +81,7 @@ class Chain:
         return facts
 
     def _fact(self, fact_id: str, fact: dict[str, Any] | None, at: Micros, seen: frozenset[str], depth: int) -> Link:
-        link = Link(at, _fact_text(fact_id, fact), "fact")
+        link = Link(_time_of(fact) or at, _fact_text(fact_id, fact), "fact")
         if depth >= DEPTH:
             return link
         job, mark, _ = fact_id.rpartition("#")
@@ -96,6 +106,13 @@ class Chain:
             if entry.kind == "action"
             and (entry.activation == row.activation or any(subject in entry.target for subject in subjects))
         ]
+
+
+def _time_of(fact: dict[str, Any] | None) -> Micros | None:
+    try:
+        return to_micros(datetime.fromisoformat(str((fact or {}).get("at"))))
+    except (ValueError, TypeError):
+        return None
 
 
 def told(row: AuditRow) -> str:
@@ -160,6 +177,21 @@ def read_audit(journal: Path) -> list[AuditRow]:
     """
     with JournalReader(journal) as reader:
         return reader.audit(AuditQuery(), limit=LOOKED_THROUGH)
+
+
+KEPT_BACK = ("refused", "observed", "silenced", "cancelled")
+"""Verdicts on what a rule decided and nobody saw."""
+
+
+def kept_back(journal: Path, rule: str, at_most: int = 10) -> list[str]:
+    """What a rule decided of late that a guard refused or that was only observed, newest last, each with its time and reason.
+
+    Raises:
+        JournalError: the journal cannot be read.
+    """
+    with JournalReader(journal) as reader:
+        rows = reader.audit(AuditQuery(rule=rule), limit=LOOKED_THROUGH)
+    return [f"{rfc3339(row.at)}  {told(row)}" for row in rows if row.verdict in KEPT_BACK][-at_most:]
 
 
 def explain_alert(journal: Path, rule: str, key: str | None) -> dict[str, Any]:

@@ -3,7 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 from engine.facts.clock import format_duration
-from engine.rules.model import CountPattern, MissingPattern, Pattern
+from engine.inference.items import FactItem
+from engine.inference.predicates import constant, getter
+from engine.inference.windows import watcher_name
+from engine.rules.model import CountPattern, FactPattern, MissingPattern, Ref, Rule, Scalar, Test
 
 if TYPE_CHECKING:
     from engine.inference.core import Core
@@ -11,6 +14,9 @@ if TYPE_CHECKING:
 
 SHOWN = 10
 """Matches that are spoken of; their number is said."""
+
+_LENGTH = 40
+"""Characters of a value: enough of an id to find it by."""
 
 
 def why_not(core: "Core", rule: str) -> dict[str, Any]:
@@ -37,38 +43,69 @@ def _patterns(core: "Core", node: "RuleNode") -> dict[str, dict[str, Any]]:
             found[pattern.name] = {"holds": True, "says": f"looks for {pattern.kind} not being seen"}
             continue
         items = slots[pattern.name].items
-        held = sum(1 for item in core.memory if item.identity[0] == pattern.kind)
-        found[pattern.name] = {"holds": bool(items), "facts": len(items), "says": _says(core, pattern, len(items), held)}
+        says = (
+            _count(core, node.rule, pattern, len(items))
+            if isinstance(pattern, CountPattern)
+            else _fact(core, pattern, len(items))
+        )
+        found[pattern.name] = {"holds": bool(items), "facts": len(items), "says": says}
     return found
 
 
-def _says(core: "Core", pattern: Pattern, passing: int, held: int) -> str:
-    if isinstance(pattern, CountPattern):
-        most = max(
-            (
-                group.count(watcher)
-                for window in core.windows.values()
-                for watcher in window.watchers
-                if watcher.name.endswith(f"/{pattern.name}")
-                and watcher.at_least == pattern.at_least
-                and watcher.kind == pattern.kind
-                for group in window.groups.values()
-            ),
-            default=0,
-        )
-        return (
-            f"{passing} counts hold; the largest group has {most} of {pattern.at_least} within {format_duration(pattern.within)}"
-        )
+def _count(core: "Core", rule: Rule, pattern: CountPattern, holding: int) -> str:
+    name = watcher_name(rule.id, rule.version, pattern)
+    most = max(
+        (
+            group.count(watcher)
+            for window in core.windows.values()
+            for watcher in window.watchers
+            if watcher.name == name
+            for group in window.groups.values()
+        ),
+        default=0,
+    )
+    return f"{holding} counts hold; the largest group has {most} of {pattern.at_least} within {format_duration(pattern.within)}"
+
+
+def _fact(core: "Core", pattern: FactPattern, passing: int) -> str:
     if passing:
         return f"{passing} facts pass its tests"
-    return f"no {pattern.kind} fact passes its tests ({held} are held)"
+    held = [item for item in core.memory if item.identity[0] == pattern.kind]
+    if not held:
+        return f"no {pattern.kind} fact is held"
+    tests = [test for test in pattern.tests if not test.refs]
+    failing, item = min(
+        (([test for test in tests if not constant(pattern.kind, test)(item.values)], item) for item in held),
+        key=lambda found: len(found[0]),
+    )
+    wants = "; ".join(_unmet(pattern.kind, test, item) for test in failing)
+    return f"no {pattern.kind} fact passes its tests ({len(held)} are held); nearest is {_named(item.identity)}: {wants}"
+
+
+def _unmet(kind: str, test: Test, item: FactItem) -> str:
+    """What a test wants, and what there is instead."""
+    field = ".".join(test.path) + ("" if test.op == "eq" else f"|{test.op}")
+    wanted = " or ".join(_shown(value) for value in test.values)
+    return f"{field} should be {wanted}, is {_shown(getter(kind, test.path)(item.values))}"
+
+
+def _shown(value: Any) -> str:
+    return "not known" if value is None else str(value)[:_LENGTH]
+
+
+def _named(identity: tuple[str, ...]) -> str:
+    return "/".join(part[:_LENGTH] for part in identity)
 
 
 def _of_match(core: "Core", node: "RuleNode", match: "Match") -> str:
-    bound = ", ".join("/".join(part[:40] for part in identity) for identity in match.key) or "(nothing bound)"
+    bound = ", ".join(map(_named, match.key)) or "(nothing bound)"
     if match in node.blocked:
-        numbers = [str(number + 1) for number, slot in enumerate(node.unless) if slot.holds_back(match)]
-        return f"{bound}: held back by `unless` number {', '.join(numbers)}"
+        holding = [
+            f"number {number} ({_pattern(pattern)})"
+            for number, (slot, pattern) in enumerate(zip(node.unless, node.rule.unless, strict=True), start=1)
+            if slot.holds_back(match)
+        ]
+        return f"{bound}: held back by `unless` {', '.join(holding)}"
     if match.since is None:
         return f"{bound}: what should be missing was seen too recently"
     due = match.since + node.rule.hold
@@ -77,3 +114,12 @@ def _of_match(core: "Core", node: "RuleNode", match: "Match") -> str:
     if match.fired == node.version(match):
         return f"{bound}: it has fired on this already (activation {match.activation}); nothing that it tests or uses has changed"
     return f"{bound}: about to fire"
+
+
+def _pattern(pattern: FactPattern | CountPattern) -> str:
+    tests = [".".join(test.path) + " " + "/".join(map(_value, test.values)) for test in pattern.tests]
+    return " ".join([pattern.kind, ", ".join(tests)]).strip()
+
+
+def _value(value: Scalar | Ref) -> str:
+    return f"${value.binding}.{'.'.join(value.path)}" if isinstance(value, Ref) else _shown(value)
