@@ -2,6 +2,8 @@
 
 import asyncio
 import itertools
+import sqlite3
+from collections import Counter
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.lab import faults
-from tests.lab.engine import ScratchEngine
+from tests.lab.engine import TAGS, ScratchEngine
 from tests.lab.rules import rules_folder
 from tests.lab.waiting import until
 from tests.lab.watched import Watched
@@ -240,6 +242,21 @@ async def test_thirty_dead_at_once_are_deleted_at_the_rules_rate(engine: Scratch
             gaps = [later - earlier for earlier, later in itertools.pairwise(starts)]
             assert min(gaps) > 0.4, gaps
             assert max(gaps) < 1.0, gaps
+
+
+async def test_what_a_storm_left_behind_is_removed_once_each(engine: ScratchEngine, watch: Watch) -> None:
+    """Twenty-two removals are decided, not one of them anew when the engine tells of the end before it answers the deletion."""
+    async with watch(engine) as seen:
+        made = await faults.storm(engine, 22, image=TAGS[1], command=("/run.sh", "look-around"))
+        await until(lambda: len(seen.outcomes("remove_container")) >= 22, what="all removals", within_s=30)
+        assert not set(made.ids) & set(await engine.containers())
+        await seen.sidecar.stop()
+        journal = sqlite3.connect(f"file:{seen.sidecar.state / 'journal.db'}?mode=ro", uri=True)
+        try:
+            verdicts = journal.execute("SELECT verdict FROM audit WHERE action = 'remove_container'").fetchall()
+        finally:
+            journal.close()
+        assert Counter(verdict for (verdict,) in verdicts) == {"scheduled": 22, "done": 22}
 
 
 # --- guardrails ----------------------------------------------------------------------------------------------------------
