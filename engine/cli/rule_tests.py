@@ -61,13 +61,13 @@ def run_folder(folder: Path, *, junit: Path | None, coverage: bool) -> int:
 
 
 def exercised(cases: list[TimelineCase], ruleset: RuleSet) -> tuple[set[str], set[str]]:
-    """Rules that some test sees firing, and rules that some test feeds, or names, without their firing."""
+    """Rules that some test sees firing, and rules that some test gives facts of their kinds without their firing."""
     firing: set[str] = set()
     silent: set[str] = set()
-    rules = {rule.id for rule in ruleset.rules}
+    kinds = {rule.id: {pattern.kind for pattern in rule.when} for rule in ruleset.rules}
     for result in run_all(cases, ruleset):
         firing |= result.fired
-        silent |= rules - result.fired
+        silent |= {rule for rule, wanted in kinds.items() if rule not in result.fired and not wanted.isdisjoint(result.kinds)}
     return firing, silent
 
 
@@ -80,7 +80,7 @@ def _write_junit(file: Path, results: list[TimelineResult]) -> None:
         failures = sum(not result.ok for result in group)
         suite = ET.SubElement(suites, "testsuite", name=name, tests=str(len(group)), failures=str(failures))
         for result in group:
-            case = ET.SubElement(suite, "testcase", classname=name, name=result.name, file=name, line=str(result.line))
+            case = ET.SubElement(suite, "testcase", classname=name, name=_xml_text(result.name), file=name, line=str(result.line))
             if not result.ok:
                 failure = ET.SubElement(case, "failure", message=_xml_text(result.problems[0]))
                 failure.text = _xml_text("\n".join(result.problems))
