@@ -61,13 +61,12 @@ def run_folder(folder: Path, *, junit: Path | None, coverage: bool) -> int:
 
 
 def exercised(cases: list[TimelineCase], ruleset: RuleSet) -> tuple[set[str], set[str]]:
-    """Rules that some test sees firing, and rules that some test gives facts of their kinds without their firing."""
+    """Rules that some test sees firing, and rules that the facts of some test could have reached without their firing."""
     firing: set[str] = set()
     silent: set[str] = set()
-    kinds = {rule.id: {pattern.kind for pattern in rule.when} for rule in ruleset.rules}
     for result in run_all(cases, ruleset):
         firing |= result.fired
-        silent |= {rule for rule, wanted in kinds.items() if rule not in result.fired and not wanted.isdisjoint(result.kinds)}
+        silent |= result.reached - result.fired
     return firing, silent
 
 

@@ -1,14 +1,13 @@
 """`dockwarden rules init DIR`: a rules repository to begin with, from the rules that ship."""
 
-import json
 import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 from engine.cli import rules_templates as templates
+from engine.cli.schema import schema_of, schema_text
 from engine.errors import DockwardenError
-from engine.rules.schema import rules_schema
 from engine.shipped import shipped_rules
 
 GIT_S = 30
@@ -43,7 +42,7 @@ def init(folder: Path) -> int:
 def _files() -> Mapping[str, str]:
     """What stands beside the rules, by path."""
     return {
-        "schema.json": json.dumps(rules_schema(), indent=2, ensure_ascii=False) + "\n",
+        "schema.json": schema_text(schema_of("rules")),
         "README.md": templates.README,
         "overrides/all.yaml": templates.OVERRIDES,
         ".vscode/settings.json": templates.VSCODE,

@@ -46,7 +46,12 @@ def _facts_schema() -> dict[str, Any]:
     }
 
 
+def schema_text(schema: dict[str, Any]) -> str:
+    """As it is printed, and as it stands in rules/schema.json."""
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
 def print_schema(what: Literal["rules", "facts", "alert"]) -> int:
     """Print it."""
-    print(json.dumps(schema_of(what), indent=2, ensure_ascii=False))
+    print(schema_text(schema_of(what)), end="")
     return 0

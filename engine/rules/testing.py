@@ -35,8 +35,8 @@ class TimelineResult:
     problems: list[str] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     fired: set[str] = field(default_factory=set)
-    kinds: set[str] = field(default_factory=set)
-    """Kinds of the facts that there were, given, asserted or known alerts."""
+    reached: set[str] = field(default_factory=set)
+    """Rules that its facts could have made fire, by way of others too."""
     patterns: set[tuple[str, str]] = field(default_factory=set)
     """Patterns (rule, name) that bound something."""
     held_back: set[tuple[str, int]] = field(default_factory=set)
@@ -100,15 +100,13 @@ def run_case(case: TimelineCase, ruleset: RuleSet, joiners: JoinerPool | None = 
             position += 1
             result.decisions += core.advance(START + at)
             result.decisions += core.step(item)
-            result.kinds.add(item.retract if isinstance(item, Retraction) else item.fact_kind)
             _watch(core, result)
         if moment is not None:
             result.decisions += core.advance(START + moment)
             _watch(core, result)
             asked = any(expectation.fact for expectation in case.expect if expectation.at == moment)
             facts_at[moment] = [held.fact.to_json_dict() for held in core.memory] if asked else []
-    result.kinds |= {decision.fact.fact_kind for decision in result.decisions if isinstance(decision.fact, Fact)}
-    result.kinds |= {"alert" for decision in result.decisions if decision.does == "alert"}
+    result.reached = {rule.id for rule in core.ruleset.rules}
     result.fired = {decision.rule for decision in result.decisions if decision.status != "resolved"}
     result.problems += [f"the core says: {fault}" for fault in core.faults]
     result.problems += _judge(case, result.decisions, facts_at)
@@ -175,11 +173,13 @@ def _judge(case: TimelineCase, decisions: list[Decision], facts_at: dict[Micros,
         if (problem := _missing(expectation, decisions, facts_at[expectation.at])) is not None
     ]
     if case.only:
+        # An alert may have said something else before it said what is expected.
+        expected = [dataclasses.replace(it, text=None) for it in case.expect if not it.fact and not it.absent]
         problems += [
             f"only what is expected may fire, but {_said(decision)}"
             for decision in decisions
             if decision.does in ("alert", "action")
-            and not any(_fits(wanted, decision) for wanted in case.expect if not wanted.fact and not wanted.absent)
+            and not any(_fits(wanted, decision) for wanted in expected)
         ]
     return problems
 
