@@ -178,8 +178,7 @@ def _judge(case: TimelineCase, decisions: list[Decision], facts_at: dict[Micros,
         problems += [
             f"only what is expected may fire, but {_said(decision)}"
             for decision in decisions
-            if decision.does in ("alert", "action")
-            and not any(_fits(wanted, decision) for wanted in expected)
+            if decision.does in ("alert", "action") and not any(_fits(wanted, decision) for wanted in expected)
         ]
     return problems
 
