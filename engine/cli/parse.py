@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import BinaryIO, Literal
 
 from connectors.parsers import LineParser
-from engine.inference.ledger import encode
 
 LINE_BYTES = 1024 * 1024
 """A longer line is looked at as far as this: what says what it is stands at its beginning."""
@@ -19,7 +18,8 @@ def parse_lines(source: Literal["kernel", "dockerd", "kubelet"]) -> int:
     for raw in _lines(sys.stdin.buffer):
         line = raw.decode("utf-8", "replace").rstrip("\r\n")
         fact = parser.feed(line, datetime.now(UTC))
-        out.write(b"null\n" if fact is None else encode(fact.to_json_dict()).encode("utf-8", "replace") + b"\n")
+        # Decoding has replaced what UTF-8 has no form for, so nothing in the fact can keep it from being JSON.
+        out.write(b"null\n" if fact is None else fact.to_json().encode() + b"\n")
     out.flush()
     return 0
 

@@ -6,13 +6,16 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, model_validator
 
-from engine.facts.clock import Micros, rfc3339, to_micros
+from engine.facts.clock import Micros, to_micros, utc_text
 
 EVENT_TTL_S = 3600.0
 """Event facts expire after an hour unless they say otherwise: longer than any shipped rule looks back."""
 
 _RESERVED = frozenset({"fact", "fact_id", "at", "host", "source", "ttl"})
 """Names of the envelope, which no field of a fact kind may take."""
+
+_MAY_BE_EMPTY = ("fact_id", "host", "source")
+"""Names of the envelope that are left out when there is nothing in them."""
 
 
 def _utc(at: datetime) -> datetime:
@@ -25,7 +28,7 @@ def _utc(at: datetime) -> datetime:
 UtcTime = Annotated[
     datetime,
     AfterValidator(_utc),
-    PlainSerializer(lambda at: rfc3339(to_micros(at)), return_type=str, when_used="json"),
+    PlainSerializer(utc_text, return_type=str, when_used="json"),
 ]
 """A moment; always aware and in UTC. In JSON with microseconds and a final Z."""
 
@@ -92,6 +95,12 @@ class Fact(BaseModel):
             if value not in (None, ""):
                 head[name] = value
         return head | body
+
+    def to_json(self) -> str:
+        """The same as one JSON text, quicker. Raises `ValueError` for a lone surrogate, which UTF-8 has no form for."""
+        empty = {name for name in _MAY_BE_EMPTY if not getattr(self, name)}
+        body = self.model_dump_json(by_alias=True, exclude_none=True, exclude=empty)
+        return f'{{"fact":"{self.fact_kind}",{body[1:]}'
 
 
 class StateFact(Fact):

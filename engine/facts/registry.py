@@ -1,5 +1,6 @@
 """Which fact kinds there are: the built-in ones, and those that rules declare by asserting them."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -52,6 +53,10 @@ class DeclaredFact(StateFact):
     def values(self) -> Mapping[str, Any]:
         """The fields, without the envelope."""
         return self.__pydantic_extra__ or {}
+
+    def to_json(self) -> str:
+        """As one JSON text; its kind is a field of its own here."""
+        return json.dumps(self.to_json_dict(), ensure_ascii=False)
 
     @property
     def fact_kind(self) -> str:
