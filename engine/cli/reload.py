@@ -13,7 +13,7 @@ from typing import Literal
 import structlog
 
 from engine.cli.last_good import NAME, kept, last_good
-from engine.cli.rule_source import GitSource, LoadedRules, RuleSource, source_of
+from engine.cli.rule_source import GitSource, LoadedRules, RuleSource, UnusableRulesError, source_of
 from engine.cli.serve import Running
 from engine.errors import DockwardenError, RulesError, SourceError
 from engine.facts.clock import from_micros
@@ -26,7 +26,7 @@ from engine.settings import Settings
 _log = structlog.get_logger(__name__)
 
 ERROR_CHARS = 1000
-"""Of a report in a fact, and so in an alert: the first findings. The whole of it is logged."""
+"""Of what is wrong, in a fact and so in an alert. The whole report is logged."""
 
 Trouble = Literal["rules", "rules_repo"]
 """Name of the `source` fact: what was read is refused, or it cannot be read at present."""
@@ -58,7 +58,8 @@ async def _at_start(source: RuleSource, state: Path) -> Start:
         before = last_good(state)
         if before is None:
             raise
-        return Start(before, source, ("rules", str(error)))
+        _log.error("the rules are refused, the last good ones are in force", action="reload", error=str(error))
+        return Start(before, source, ("rules", _brief(error)))
     except SourceError as error:
         before = await _without_asking(source) or last_good(state)
         if before is None:
@@ -109,9 +110,14 @@ class _Reloading:
         try:
             new = await self._start.source.read()
         except RulesError as error:
-            await self._say("rules", str(error))
+            brief = _brief(error)
+            if self._told.get("rules") != brief:
+                _log.error("changed rules are refused, those before stay in force", action="reload", error=str(error))
+            await self._say("rules", brief)
             return
         except SourceError as error:
+            if self._told.get("rules_repo") != str(error):
+                _log.error("the rules cannot be read, those before stay in force", action="reload", error=str(error))
             await self._say("rules_repo", str(error))
             return
         if new.version != self._in_force.version:
@@ -149,7 +155,6 @@ class _Reloading:
             return
         self._told[name] = error
         if error:
-            _log.error("rules are not taken; those before stay in force", action="reload", error=error)
             sidecar, in_force = self._running.sidecar, self._in_force
 
             async def note() -> None:
@@ -167,6 +172,10 @@ class _Reloading:
             fact_id=f"{name}-{wall_clock()}",
         )
         await self._running.intake.sink(name).put([fact])
+
+
+def _brief(error: RulesError) -> str:
+    return error.brief if isinstance(error, UnusableRulesError) else str(error)
 
 
 def _audit(verdict: str, loaded: LoadedRules, reason: str) -> AuditRow:

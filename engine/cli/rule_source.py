@@ -12,7 +12,7 @@ from watchfiles import awatch
 
 from connectors.git.repository import RefusedCommitError, RulesRepository
 from engine.errors import RulesError, SourceError
-from engine.rules.findings import Report
+from engine.rules.findings import Finding, Report
 from engine.rules.model import RuleSet
 from engine.rules.overrides import layers
 from engine.rules.reader import RuleTexts, is_rules_file, override_files, read_texts, render_text, rule_files
@@ -24,6 +24,9 @@ STEP_MS = 50
 LOOK_AGAIN_MS = 1000
 """Times and sizes of the files are compared this often even when nothing was noticed: a link that was swapped further up, or a
 network file system, tells nobody. Forty files cost a fifth of a millisecond."""
+
+BRIEF_ERRORS = 3
+"""Errors that an alert names: enough to see what was edited; `check` shows them all."""
 
 MISSING_S = 1.0
 """A folder that is not there, in the middle of a swap perhaps, is looked for again after so many seconds."""
@@ -45,16 +48,28 @@ class LoadedRules:
         return self.ruleset.version[:12] + (f"@{self.commit[:12]}" if self.commit else "")
 
 
+class UnusableRulesError(RulesError):
+    """Rules with errors. The message is the whole report, `brief` one line for an alert."""
+
+    def __init__(self, what: str, findings: tuple[Finding, ...]) -> None:
+        super().__init__(f"{what}:\n{render_text(findings)}")
+        errors = [finding for finding in findings if finding.is_error]
+        told = [f"{it.position} {it.check.id} {it.message[:200]}" for it in errors[:BRIEF_ERRORS]]
+        more = [f"and {len(errors) - BRIEF_ERRORS} more"] if len(errors) > BRIEF_ERRORS else []
+        self.brief = f"{what}: {'; '.join([*told, *more])}"
+
+
 def usable(where: str, texts: RuleTexts, report: Report, commit: str = "") -> LoadedRules:
     """The rules, checked.
 
     Raises:
-        RulesError: there is an error among them, or there are none; the message is the whole report.
+        UnusableRulesError: there is an error among them.
+        RulesError: there are none.
     """
     checked = texts.check(report)
     of = f" at commit {commit[:12]}" if commit else ""
     if checked.ruleset is None:
-        raise RulesError(f"the rules in {where}{of} cannot be used:\n{render_text(checked.findings)}")
+        raise UnusableRulesError(f"the rules in {where}{of} cannot be used", checked.findings)
     if not checked.ruleset.rules:
         raise RulesError(f"{where}{of} holds no rules: *.yaml files with a list `rules:` are looked for")
     return LoadedRules(where, checked.ruleset, texts, commit)
