@@ -54,6 +54,9 @@ def run(
     record: Annotated[Path | None, typer.Option("--record", help="Write every fact to this file, for replay.")] = None,
 ) -> None:
     """Run the sidecar on this host."""
+    from engine.cli.lean import without_rich
+
+    without_rich()
     from engine.cli.run import run_sidecar
 
     _exit(lambda: run_sidecar(config=config, rules=rules, state=state, act=act, record=record))
