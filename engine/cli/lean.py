@@ -1,7 +1,7 @@
 """Keeps a sidecar small: what it never uses is not loaded. Imports nothing of its own.
 
-structlog's console renderer imports rich whenever it is there (for tracebacks), and rich with its highlighter is 14 MiB of resident
-memory, a fifth of the whole process, on every host. The verbs that draw tables import it themselves.
+structlog's console renderer imports rich whenever it is there (for tracebacks), and rich with its highlighter is 14 MiB of
+resident memory, a fifth of the whole process, on every host. The verbs that draw tables import it themselves.
 """
 
 import sys
