@@ -127,6 +127,9 @@ class Settings(BaseSettings):
     policy: Policy = Policy()
     repo: RulesRepo = RulesRepo()
     nofile_ceiling: int = Field(default=102_400, ge=1024, description="raise_nofile goes no higher.")
+    runbooks_url: str = Field(
+        default="", description="Where your rules repository can be read; relative runbooks of alerts become URLs below it."
+    )
     exec_root: Path = Field(default=Path("/var/run/docker"), description="Where dockerd writes its stack dumps (--exec-root).")
     outbox_rows: int = Field(default=10_000, ge=100, description="Messages kept while the broker is away.")
     log_format: Literal["auto", "text", "json"] = Field(default="auto", description="auto: text on a terminal, JSON elsewhere.")

@@ -18,7 +18,7 @@ from engine.rules.overrides import layers
 from engine.rules.reader import RuleTexts, is_rules_file, override_files, read_texts, render_text, rule_files
 from engine.settings import Settings
 
-STEP_MS = 50
+STEP_MS = 150
 """A folder is read when nothing has changed in it for so long: an editor or a checkout writes several files."""
 
 LOOK_AGAIN_MS = 1000

@@ -115,6 +115,7 @@ class _Process:
             host=settings.host,
             policy=settings.effective_policy,
             rules_version=plan.rules_version,
+            runbooks_url=settings.runbooks_url,
             publish_facts=settings.mqtt.facts,
             record=plan.record,
             frozen=self._freeze,

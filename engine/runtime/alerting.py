@@ -65,6 +65,7 @@ class Alerting:
         batch: Callable[[], Batch],
         next_seq: Callable[[], int],
         rules_version: Callable[[], str],
+        runbook: Callable[[str], str | None],
         states: Callable[[], Mapping[AlertKey, AlertState]],
         being_mended: Callable[[Decision], bool],
         now: Callable[[], Micros],
@@ -77,6 +78,7 @@ class Alerting:
             batch: what the present turn of the loop leads to; messages, audit and memory are added to it.
             next_seq: numbers messages.
             rules_version: the version in force.
+            runbook: where a runbook that a rule names can be read.
             states: alerts that fire or are remembered.
             being_mended: whether an action about this alert's subject is being tried.
             now: the wall clock.
@@ -86,6 +88,7 @@ class Alerting:
         self._batch = batch
         self._next_seq = next_seq
         self._rules_version = rules_version
+        self._runbook = runbook
         self._states = states
         self._being_mended = being_mended
         self._now = now
@@ -278,7 +281,7 @@ class Alerting:
                     "next": details.advice,
                     "acknowledged_by": self.acked.get((decision.rule, decision.key), ""),
                 },
-                runbook_url=details.runbook or None,
+                runbook_url=self._runbook(details.runbook),
                 rules_version=self._rules_version(),
                 seq=self._next_seq(),
             )

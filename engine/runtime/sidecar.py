@@ -78,6 +78,7 @@ class Sidecar:
             batch=lambda: self._batch,
             next_seq=keeper.next_seq,
             rules_version=lambda: self.options.rules_version,
+            runbook=options.runbook,
             states=lambda: self.core.alerts.states,
             being_mended=self.repairs.being_mended,
             now=wall_clock,

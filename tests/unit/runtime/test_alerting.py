@@ -36,6 +36,7 @@ class Desk:
             batch=lambda: self.batch,
             next_seq=self.next_seq,
             rules_version=lambda: "v1",
+            runbook=lambda named: named or None,
             states=lambda: self.states,
             being_mended=lambda _decision: self.mending,
             now=lambda: self.now,
