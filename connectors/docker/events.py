@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from connectors.docker.backoff import pauses
+from connectors.backoff import backoff
 from connectors.docker.book import Change, ContainerBook
 from connectors.docker.event import EngineEvent, UnreadableEventError, fact_of, read_event
 from connectors.docker.lines import QUEUE_LINES, Connected, Disconnected, Item, LineQueue, LineSplitter
@@ -113,7 +113,7 @@ class DockerEvents:
 
     async def _read(self) -> None:
         settings = self._settings
-        waits = pauses(settings.first_pause, settings.longest_pause)
+        waits = backoff(settings.first_pause, settings.longest_pause)
         while True:
             reason = "the engine ended the stream"
             silent = False
@@ -142,7 +142,7 @@ class DockerEvents:
             if not silent:
                 self._queue.put(Disconnected(reason))
                 if time.monotonic() - began > settings.longest_pause:
-                    waits = pauses(settings.first_pause, settings.longest_pause)
+                    waits = backoff(settings.first_pause, settings.longest_pause)
                 await asyncio.sleep(next(waits))
 
     # --- worker ---

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from connectors.docker.backoff import pauses
+from connectors.backoff import backoff
 from connectors.docker.book import Change, ContainerBook
 from connectors.docker.resync import Resync
 from connectors.docker.source_state import SourceState
@@ -99,7 +99,7 @@ class DockerListing:
     async def run(self, sink: Sink, cursor: str | None) -> None:  # noqa: ARG002 - listing starts anew each time, cursor or not
         """See `FactSource`. Goes on until cancelled, whatever the engine does."""
         settings = self._settings
-        waits = pauses(1.0, settings.longest_pause)
+        waits = backoff(1.0, settings.longest_pause)
         self._resync.request()
         next_full = self._clock()
         while True:
@@ -112,7 +112,7 @@ class DockerListing:
                     await self._look_at_the_dying(sink)
                 await self._inspect_due(sink)
                 await self._put(sink, self._state.tell("ok", self._now()))
-                waits = pauses(1.0, settings.longest_pause)
+                waits = backoff(1.0, settings.longest_pause)
             except EngineError as error:
                 told = self._state.tell("lost", self._now(), str(error))
                 if told:

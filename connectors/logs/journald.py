@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 
+from connectors.backoff import backoff
 from connectors.logs.assembly import Assembly, LineAssembler
-from connectors.logs.backoff import backoff
 from connectors.logs.health import Health
 from connectors.logs.journal_entry import Entry, parse_entry
 from connectors.logs.lines import LineSplitter

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from connectors.backoff import backoff
 from connectors.logs.assembly import Assembly, LineAssembler
-from connectors.logs.backoff import backoff
 from connectors.logs.health import Health
 from connectors.logs.kmsg_record import Joiner, KernelLine, moment, parse_record
 from connectors.logs.telling import Teller, utc_now

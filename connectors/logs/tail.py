@@ -3,8 +3,8 @@
 import asyncio
 from contextlib import suppress
 
+from connectors.backoff import backoff
 from connectors.logs.assembly import Assembly, LineAssembler
-from connectors.logs.backoff import backoff
 from connectors.logs.follower import Follower, Line, LinePlace, advice
 from connectors.logs.health import Health
 from connectors.logs.lines import decode

@@ -17,7 +17,7 @@ from typing import NoReturn, Self
 
 import structlog
 
-from connectors.mqtt.backoff import backoff
+from connectors.backoff import backoff
 from engine.errors import BrokerError
 
 _log = structlog.get_logger(__name__)
@@ -140,7 +140,7 @@ class OwnBroker:
 
         Stopping it is the business of who started it: a task that is cancelled before its first step runs no `finally`.
         """
-        pauses = backoff(_PAUSE_S, _MAX_PAUSE_S, lambda: 1.0)
+        pauses = backoff(_PAUSE_S, _MAX_PAUSE_S, spread=0)
         while True:
             if self._process is not None:
                 code = await self._process.wait()
@@ -153,7 +153,7 @@ class OwnBroker:
                 continue
             self.restarts += 1
             # Only a broker that does not even start is tried less and less often.
-            pauses = backoff(_PAUSE_S, _MAX_PAUSE_S, lambda: 1.0)
+            pauses = backoff(_PAUSE_S, _MAX_PAUSE_S, spread=0)
 
     async def stop(self) -> None:
         """Stop it: SIGTERM, at which it writes its messages; SIGKILL after 5 s. May be called twice."""

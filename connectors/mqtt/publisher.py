@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import structlog
 
-from connectors.mqtt.backoff import backoff
+from connectors.backoff import backoff
 from connectors.mqtt.client import connect as connect_for_real
 from connectors.mqtt.drain import Drain
 from connectors.mqtt.link import Connect, Link, Version
@@ -102,7 +102,7 @@ class MqttPublisher:
             await asyncio.sleep(next(pauses))
 
     def _pauses(self) -> Iterator[float]:
-        return backoff(self._settings.retry_first_s, self._settings.retry_max_s, self._random)
+        return backoff(self._settings.retry_first_s, self._settings.retry_max_s, draw=self._random)
 
     async def _live(self, outbox: Outbox) -> NoReturn:
         """One connection, until it is lost (BrokerError) or we are cancelled."""

@@ -1,13 +1,11 @@
 """Where to go on in the stream, when to list anew, how a source is doing, how long to pause."""
 
 import asyncio
-import itertools
 import json
 from datetime import UTC, datetime
 
 import pytest
 
-from connectors.docker.backoff import pauses
 from connectors.docker.event import EngineEvent, read_event
 from connectors.docker.resume import NANO, Resume
 from connectors.docker.resync import Resync
@@ -99,11 +97,3 @@ def test_a_source_s_state_is_told_when_it_changes() -> None:
     assert (more.lost, more.since) == (3, t1)
     (lost,) = state.tell("lost", t3, "x\x07")
     assert (lost.since, lost.error) == (t3, "x\ufffd")
-
-
-def test_pauses_grow_to_their_bound_with_jitter() -> None:
-    """min(first * 2**(n-1), longest), a fifth more or less."""
-    middle = list(itertools.islice(pauses(1.0, 5.0, draw=lambda: 0.5), 5))
-    assert middle == [1.0, 2.0, 4.0, 5.0, 5.0]
-    assert next(pauses(1.0, 5.0, draw=lambda: 0.0)) == pytest.approx(0.8)
-    assert next(pauses(1.0, 5.0, draw=lambda: 1.0)) == pytest.approx(1.2)

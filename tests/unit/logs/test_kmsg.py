@@ -149,7 +149,6 @@ async def test_unreadable_record(device: Device, bad: Step) -> None:
 
 async def test_permission_denied(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without CAP_SYSLOG the source says so, with what to do, and tries again until it may."""
-    monkeypatch.setattr("connectors.logs.backoff.FIRST_S", 0.01)
     attempts = 0
 
     def refuse(path: str) -> int:

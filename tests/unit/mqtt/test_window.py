@@ -1,10 +1,9 @@
 from collections.abc import Sequence
-from itertools import islice, pairwise
+from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.mqtt.backoff import backoff
 from connectors.mqtt.suspects import Suspects
 from connectors.mqtt.window import Window
 from engine.ports.broker import OutboxRow
@@ -142,10 +141,3 @@ def test_another_row_alone_is_not_the_one_before() -> None:
     assert suspects.lost([row(1)], answered=0, soon=True) is None
     assert suspects.lost([row(2)], answered=0, soon=True) is None
     assert suspects.lost([row(2)], answered=0, soon=True) == row(2)
-
-
-def test_pauses_double_up_to_the_ceiling_with_half_of_them_random() -> None:
-    """1, 2, 4 … 60, 60: at most that, at least half of it."""
-    assert list(islice(backoff(1, 60, lambda: 1.0), 8)) == [1, 2, 4, 8, 16, 32, 60, 60]
-    assert list(islice(backoff(1, 60, lambda: 0.0), 8)) == [0.5, 1, 2, 4, 8, 16, 30, 30]
-    assert next(backoff(90, 60, lambda: 1.0)) == 60
