@@ -1,6 +1,5 @@
 """Live logs: one fact for one trouble, also when the trouble takes many lines to tell. Pure; whoever feeds it keeps the time."""
 
-from dataclasses import replace
 from datetime import datetime
 
 from connectors.parsers.facts import make_fact
@@ -40,7 +39,7 @@ class ReportAssembler:
         """
         if len(line) > MAX_LINE_CHARS:
             line = line[:MAX_LINE_CHARS]
-        if self._reports.pending_since is None:
+        if not self._reports.pending:
             for trigger in self._triggers:
                 if trigger in line:
                     break
@@ -56,7 +55,7 @@ class ReportAssembler:
         if frame is None:
             return []
         if frame.clock in ("none", "delta"):
-            frame = replace(frame, clock="wall", seconds=received_at.timestamp())
+            frame = frame._replace(clock="wall", seconds=received_at.timestamp())
         step = self._reports.read(frame, received_at)
         facts = [fact for report in step.ended for fact in _facts(report)]
         if not step.part and (reading := read_kernel(frame.text)) is not None:

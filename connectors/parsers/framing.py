@@ -5,9 +5,8 @@ journalctl's output; knows no message. Pure.
 """
 
 import re
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
-from typing import Literal
+from datetime import datetime, timedelta
+from typing import Literal, NamedTuple
 
 MAX_LINE_CHARS = 65_536
 """Longer lines are cut before anything looks at them. The kernel's own limit is 1,024 bytes a record (PRINTK_MESSAGE_MAX in
@@ -29,9 +28,8 @@ Clock = Literal["none", "uptime", "wall", "day", "delta"]
 """What `Frame.seconds` counts from: nothing; the boot; an unknown but fixed moment; midnight; the line before (dmesg -e)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """A kernel message and what was written before it."""
+class Frame(NamedTuple):
+    """A kernel message and what was written before it. A tuple, because one is made of every line that is worth a look."""
 
     text: str
     form: str = "bare"
@@ -93,6 +91,7 @@ _JOURNAL_TAG = re.compile(r"(?P<host>[^\s:\[\]]{1,255}) kernel: ", re.ASCII)
 """`journalctl -o short-monotonic`: `[  12.345678] host kernel: `."""
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_DAY = timedelta(days=1)
 _ESCAPE = re.compile(rb"\\x([0-9a-fA-F]{2})")
 
 
@@ -103,68 +102,68 @@ def unwrap_kernel(line: str) -> Frame | None:
     (kernel/printk/printk.c, devkmsg_write). Where the form shows the priority, they are told apart by it.
     """
     line = line.strip()
-    if (record := _KMSG.match(line)) is not None:
+    # Most patterns can begin with one sort of character only; asking for it first spares most of them.
+    if line[:1].isdecimal() and (record := _KMSG.match(line)) is not None:
         if int(record[1]) > 7:  # noqa: PLR2004 -- levels are 0 to 7, facilities count in eights above
             return None
         return Frame(_unescape(line[record.end() :]).strip(), "kmsg", clock="uptime", seconds=int(record[2]) / 1e6)
-    if (priority := _PRIORITY.match(line)) is not None:
+    if line[:1] == "<" and (priority := _PRIORITY.match(line)) is not None:
         if int(priority[1]) > 7:  # noqa: PLR2004
             return None
         line = line[priority.end() :]
-    if (decoded := _DECODED.match(line)) is not None:
+    if line[:1].islower() and (decoded := _DECODED.match(line)) is not None:
         if decoded[1] != "kern":
             return None
         line = line[decoded.end() :]
-    if (syslog := _SYSLOG.match(line)) is not None:
-        if syslog["facility"] not in (None, "kern"):
-            return None
-        return _after_bracket(line[syslog.end() :], _syslog_frame(syslog))
-    if (iso := _ISO_DMESG.match(line)) is not None:
+    if "kernel" in line and (syslog := _SYSLOG.match(line)) is not None:
+        return _syslog(line[syslog.end() :], syslog)
+    if line[:1].isdecimal() and (iso := _ISO_DMESG.match(line)) is not None:
         at, seconds = _moment(iso["iso"], iso["zone"])
-        return _after_caller(line[iso.end() :], Frame("", "iso", at=at, clock="wall", seconds=seconds))
-    return _after_bracket(line, Frame(""))
+        return Frame(_without_caller(line[iso.end() :]), "iso", "", at, "wall", seconds)
+    return _bracket(line, "bare", "", None) or Frame(_without_caller(line))
 
 
-def _syslog_frame(found: "re.Match[str]") -> Frame:
-    host = found["host"] or ""
-    if found["iso"]:
-        at, seconds = _moment(found["iso"], found["zone"])
-        return Frame("", "iso-syslog", host, at, "wall", seconds)
-    if found["time"]:
-        day = found["day"].strip()
-        at = None
-        if found["utc"] and (date := _DATE.search(day)):  # journalctl -o short-full: Thu 2021-04-01 16:45:10 UTC
-            at, _ = _moment(f"{date[0]}T{found['time'].zfill(8)}", "Z")
-        return Frame("", "syslog", host, at, "day", _of_day(found["time"]), day)
-    return Frame("", "tagged", host)
+def _syslog(line: str, found: "re.Match[str]") -> Frame | None:
+    """What follows a prefix of syslog. Where a bracket follows, its clock counts: it is the kernel's own."""
+    iso, zone, day, time, utc, host, facility = found.groups()
+    if facility not in (None, "kern"):
+        return None
+    host = host or ""
+    if iso:
+        at, seconds = _moment(iso, zone)
+        return _bracket(line, "iso-syslog", host, at) or Frame(_without_caller(line), "iso-syslog", host, at, "wall", seconds)
+    if not time:
+        return _bracket(line, "tagged", host, None) or Frame(_without_caller(line), "tagged", host)
+    at = None
+    if utc and (date := _DATE.search(day)):  # journalctl -o short-full: Thu 2021-04-01 16:45:10 UTC
+        at = moment_utc(f"{date[0]}T{time.zfill(8)}", "Z")
+    return _bracket(line, "syslog", host, at) or Frame(
+        _without_caller(line), "syslog", host, at, "day", _of_day(time), day.strip()
+    )
 
 
-def _after_bracket(line: str, before: Frame) -> Frame:
-    found = _BRACKET.match(line)
-    if found is None:
-        return _after_caller(line, before)
-    form = f"{before.form}+bracket"
-    clock: Clock = "none"
-    seconds, day = 0.0, ""
-    if found["uptime"]:
-        clock, seconds = "uptime", float(found["uptime"])
-    elif found["delta"]:
-        clock, seconds, form = "delta", float(found["delta"]), "human"
-    elif found["minute"]:
-        form = "human"
-    else:
-        clock, seconds, day, form = "day", _of_day(found["time"]), found["before"] + found["after"], "ctime"
+def _bracket(line: str, before: str, host: str, at: datetime | None) -> Frame | None:
+    """The message behind the kernel's own bracket, None where there is none. `before` is the form of what stood before it."""
+    if line[:1] != "[" or (found := _BRACKET.match(line)) is None:
+        return None
+    uptime, delta, minute, day_before, time, day_after = found.groups()
     line = line[found.end() :]
-    host = before.origin
-    if not host and (tag := _JOURNAL_TAG.match(line)) is not None:
+    if not host and " kernel: " in line and (tag := _JOURNAL_TAG.match(line)) is not None:
         host, line = tag["host"], line[tag.end() :]
-    return _after_caller(line, Frame("", form, host, before.at, clock, seconds, day))
+    text = _without_caller(line)
+    if uptime:
+        return Frame(text, f"{before}+bracket", host, at, "uptime", float(uptime))
+    if delta:
+        return Frame(text, "human", host, at, "delta", float(delta))
+    if minute:
+        return Frame(text, "human", host, at)
+    return Frame(text, "ctime", host, at, "day", _of_day(time), day_before + day_after)
 
 
-def _after_caller(line: str, frame: Frame) -> Frame:
-    if (caller := _CALLER.match(line)) is not None:
+def _without_caller(line: str) -> str:
+    if line[:1] == "[" and (caller := _CALLER.match(line)) is not None:
         line = line[caller.end() :]
-    return Frame(line.strip(), frame.form, frame.origin, frame.at, frame.clock, frame.seconds, frame.day)
+    return line.strip()
 
 
 def moment_utc(stamp: str, zone: str | None) -> datetime | None:
@@ -174,18 +173,19 @@ def moment_utc(stamp: str, zone: str | None) -> datetime | None:
 
 def _moment(stamp: str, zone: str | None) -> tuple[datetime | None, float]:
     """The moment in UTC where the zone is known, and seconds that moments of the same zone can be compared by."""
-    whole, _, fraction = stamp.replace(",", ".").partition(".")
+    if stamp.startswith("24:", 11):  # the next day's midnight to ISO 8601 and to Python from 3.14 on, to no log
+        return None, 0.0
     try:
-        moment = datetime.strptime(whole.replace(" ", "T"), "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC)
-        moment += timedelta(microseconds=int(fraction[:6].ljust(6, "0")))
+        moment = datetime.fromisoformat(stamp + "+00:00")  # cuts what is beyond microseconds
         if zone is None:
             return None, moment.timestamp()
         if zone != "Z":
-            sign = -1 if zone[0] == "-" else 1
-            offset = sign * timedelta(hours=int(zone[1:3]), minutes=int(zone[-2:]))
-            moment = moment.replace(tzinfo=timezone(offset)).astimezone(UTC)
+            offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[-2:]))
+            if offset >= _DAY:
+                return None, 0.0
+            moment += offset if zone[0] == "-" else -offset
         return moment, moment.timestamp()
-    except (ValueError, OverflowError):  # month 13, offset 99:00, year 1 west of Greenwich
+    except (ValueError, OverflowError):  # month 13, year 1 east of Greenwich
         return None, 0.0
 
 

@@ -12,8 +12,7 @@ What mm/oom_kill.c and mm/memcontrol.c print, in order:
 """
 
 import re
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from connectors.parsers.cgroups import describe
 from connectors.parsers.reading import Fields, found_fields
@@ -24,8 +23,7 @@ Scope = Literal["memcg", "global"]
 PartKind = Literal["invoked", "task_in", "oom_kill", "kill", "killed", "group", "stats", "body"]
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """One line of a report. `stats` and `body` are lines that only a whole report has."""
 
     kind: PartKind
@@ -107,30 +105,35 @@ def is_filler(text: str) -> bool:
 
 
 def read_part(text: str) -> Part | None:
-    """The part of a report that this message is."""
-    if "emory" in text or "cess" in text:
+    """The part of a report that this message is.
+
+    Each pattern is tried only where its words stand: nearly all messages that come here are some other part, or none.
+    """
+    if " process " in text:
         if (found := _KILLED.match(text)) is not None:
             return _killed(text, found)
         if (found := _KILL.match(text)) is not None:
-            fields = found_fields({name: found[name] for name in ("pid", "comm", "score")}, _NUMBERS)
+            fields: Fields = {"pid": int(found["pid"]), "comm": found["comm"], "score": int(found["score"])}
             return Part("kill", fields, "memcg" if found["memcg"] else "global")
     if text.startswith("oom-kill:"):
         return _oom_kill(text)
-    if (found := _TASK_IN.match(text)) is not None:
+    if text.startswith("Task") and (found := _TASK_IN.match(text)) is not None:
         return Part("task_in", {"task_cgroup": found["task"], "limit_cgroup": found["limit"]} | describe(found["task"]), "memcg")
-    if (found := _GROUP.match(text)) is not None:
+    if text.startswith("Tasks in ") and (found := _GROUP.match(text)) is not None:
         return Part("group", {"task_memcg": found["path"]} | describe(found["path"]), "memcg")
-    if (found := _INVOKED.match(text)) is not None:
+    if " invoked oom-killer: " in text and (found := _INVOKED.match(text)) is not None:
         return Part("invoked", found_fields(found.groupdict()))
     return _stats(text)
 
 
 def _stats(text: str) -> Part | None:
-    if (found := _USAGE.match(text) or _KMEM.match(text)) is not None:
+    if text.startswith(("memory: ", "kmem: ")) and (found := _USAGE.match(text) or _KMEM.match(text)) is not None:
         return Part("stats", found_fields(found.groupdict(), _NUMBERS), "memcg")
     if text.startswith(_BODY):
         return Part("stats", {})
-    if (found := _RELEASE.match(text) or _CPUSET.match(text)) is not None:
+    if "ainted" in text and (found := _RELEASE.match(text)) is not None:
+        return Part("body", found_fields(found.groupdict()))
+    if " cpuset=" in text and (found := _CPUSET.match(text)) is not None:
         return Part("body", found_fields(found.groupdict()))
     return None
 

@@ -35,7 +35,7 @@ class LineParser:
         """
         if len(line) > MAX_LINE_CHARS:
             line = line[:MAX_LINE_CHARS]
-        if self._reports is not None and self._reports.pending_since is not None:
+        if self._reports is not None and self._reports.pending:
             return self._kernel(line, received_at, self._reports)
         for trigger in self._triggers:
             if trigger in line:

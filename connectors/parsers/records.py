@@ -5,14 +5,14 @@ Knows how a record is written, and nothing of what it says.
 
 import json
 import re
-from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
+from typing import NamedTuple
 
 from connectors.parsers.framing import moment_utc
 
 _PAIR = re.compile(
-    r'([A-Za-z_][\w.-]{0,63})=(?:"([^"\\]*(?:\\.[^"\\]*)*)"|(\[[^\]]*\]|\{[^}]*\}|[^\s"]\S*)?)', re.ASCII | re.DOTALL
+    r'([A-Za-z_][\w.-]{0,63}+)=(?:"([^"\\]*(?:\\.[^"\\]*)*)"|(\[[^\]]*\]|\{[^}]*\}|[^\s"]\S*)?)', re.ASCII | re.DOTALL
 )
 """key=value; the value quoted by Go's strconv.Quote, a list, a map, or a word."""
 
@@ -36,12 +36,11 @@ _GO_LETTERS = {"a": "\ufffd", "b": "\ufffd", "f": "\ufffd", "v": "\ufffd", "n": 
 Values = dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A record: what it says, the values beside it, and its time in UTC where it bears one with a zone."""
 
     message: str
-    values: Values = field(default_factory=dict)
+    values: Values
     at: datetime | None = None
 
 
@@ -117,8 +116,8 @@ def read_logrus(line: str) -> Record:
     """A line of dockerd or containerd: JSON, `key="value"`, or any other text, which is all message."""
     if '"msg"' in line and (record := _from_json(line)) is not None:
         return record
-    if _LOGFMT.search(line) is None:
-        return Record(line.strip())
+    if "=" not in line or _LOGFMT.search(line) is None:
+        return Record(line.strip(), {})
     values = pairs(line)
     message = values.pop("msg", "")
     return Record(_torn(line, "msg") or message, values, _time(values.get("time", "")))
@@ -139,4 +138,4 @@ def read_klog(line: str) -> Record:
         if error := _torn(rest, "err"):
             values["err"] = error
         return Record(unquote(quoted[1]), values)
-    return Record(message)
+    return Record(message, {})

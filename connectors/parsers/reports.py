@@ -7,6 +7,7 @@ in between, unless the time of their arrival is as good as their own (a live sou
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import NamedTuple
 
 from connectors.parsers.framing import Frame, may_follow
 from connectors.parsers.oom import Part, Scope, is_filler, read_part
@@ -72,8 +73,7 @@ class Report:
         return [kill, (f"{self.scope}_oom_report", self.fields)] if self.stats else [kill]
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """What one line brought about."""
 
     answer: Reading | None = None
@@ -94,6 +94,11 @@ class Reports:
     def __init__(self) -> None:
         self._kill: Report | None = None
         self._slab: Report | None = None
+
+    @property
+    def pending(self) -> bool:
+        """Whether any is under way."""
+        return self._kill is not None or self._slab is not None
 
     @property
     def pending_since(self) -> datetime | None:
@@ -195,7 +200,8 @@ def _awaits(report: Report, frame: Frame, cache: Fields | None) -> bool:
 
 
 def _shared(report: Report) -> Fields:
-    return {name: report.fields[name] for name in _SHARED if name in report.fields}
+    fields = report.fields
+    return {name: fields[name] for name in _SHARED if name in fields} if fields else {}
 
 
 def _answer(report: Report, part: Part, shared: Fields) -> Reading | None:

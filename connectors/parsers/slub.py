@@ -25,7 +25,7 @@ _ID = re.compile(r"[0-9a-f]{12,64}", re.ASCII)
 
 def read_failure(text: str) -> Fields | None:
     """`node` and `gfp` of the first line, None for any other."""
-    found = _FAILURE.match(text)
+    found = _FAILURE.match(text) if text.startswith("SLUB: ") else None
     return None if found is None else found_fields(found.groupdict(), frozenset({"node"}))
 
 
