@@ -1,7 +1,7 @@
 """`dockwarden replay FILE --rules OLD --against NEW`: what a change of rules would have meant, in one pass over a recording."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.text import Text
@@ -19,7 +19,7 @@ from engine.inference.decision import Decision
 _MARKS = {"added": ("+", "green"), "removed": ("-", "red"), "moved": (">", "yellow"), "changed": ("~", "yellow")}
 
 
-def compare_rules(file: str, old: Path, new: Path, output: str) -> int:
+def compare_rules(file: str, old: Path, new: Path, output: str, layers: Sequence[str] = ()) -> int:
     """Print which alerts and actions the new rules add, remove, move or say otherwise; 1 when lines could not be read.
 
     A difference is no fault: the exit code does not speak of it, the counts at the end do.
@@ -27,7 +27,7 @@ def compare_rules(file: str, old: Path, new: Path, output: str) -> int:
     Raises:
         DockwardenError: the file cannot be read, or either folder of rules is unusable.
     """
-    cores = (Core(usable_rules(old), keep_changes=False), Core(usable_rules(new), keep_changes=False))
+    cores = (Core(usable_rules(old, layers), keep_changes=False), Core(usable_rules(new, layers), keep_changes=False))
     kinds = FactKinds().with_declared(cores[0].ruleset.declared | cores[1].ruleset.declared)
     faults, comparison = Faults(), Comparison()
     show: Callable[[Difference], None] = _show_json if output == "json" else _show_text
@@ -48,7 +48,7 @@ def _step(core: Core, fact: Fact | Retraction, faults: Faults) -> list[Decision]
     try:
         decisions = core.step(fact)
     except BadFactError as error:
-        faults.add(str(error))
+        faults.add_here(error)
         decisions = []
     if core.faults:
         faults.take(core.faults)

@@ -32,12 +32,18 @@ class Faults:
     def __init__(self) -> None:
         self.number = 0
         self.shown: list[str] = []
+        self.line = 0
+        """Number of the line that was read last."""
 
     def add(self, fault: str) -> None:
         """One more."""
         self.number += 1
         if len(self.shown) < SHOWN_FAULTS:
             self.shown.append(fault)
+
+    def add_here(self, fault: object) -> None:
+        """One more, about the line that was read last."""
+        self.add(f"line {self.line}: {fault}")
 
     def take(self, faults: list[str]) -> None:
         """Those that a core gathered; the list is emptied, so that it cannot grow with the recording."""
@@ -115,6 +121,7 @@ def read_facts(lines: Iterable[bytes], kinds: FactKinds, faults: Faults) -> Iter
     A fact without an id is given its line's number as one: the same file gives the same ids.
     """
     for number, line in enumerate(lines, start=1):
+        faults.line = number
         try:
             if len(line) > LINE_BYTES:
                 raise BadFactError(f"longer than {LINE_BYTES} bytes")  # noqa: TRY301
@@ -127,4 +134,4 @@ def read_facts(lines: Iterable[bytes], kinds: FactKinds, faults: Faults) -> Iter
                 data["fact_id"] = f"line-{number}"
             yield kinds.read(data)
         except (BadFactError, ValueError) as error:
-            faults.add(f"line {number}: {error}")
+            faults.add_here(error)

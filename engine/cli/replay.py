@@ -3,12 +3,13 @@
 import json
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 from rich.text import Text
 
-from engine.cli.choose import rules_folder
+from engine.cli.choose import chosen_layers, rules_folder
 from engine.cli.recording import Faults, open_facts, out, read_facts
 from engine.cli.rules import usable_rules
 from engine.errors import BadFactError, DockwardenError
@@ -18,13 +19,22 @@ from engine.inference.decision import Decision
 from engine.inference.ledger import encode
 
 
-def replay_facts(file: str, *, rules: Path | None, against: Path | None, output: str) -> int:
-    """Print what the rules decide; 1 when lines could not be read."""
+def replay_facts(
+    file: str,
+    *,
+    rules: Path | None,
+    against: Path | None,
+    output: str,
+    host: str | None = None,
+    groups: list[str] | None = None,
+) -> int:
+    """Print what the rules decide, with the overrides of a host; 1 when lines could not be read."""
+    layers = chosen_layers(host, groups)
     if against is not None:
         from engine.cli.compare import compare_rules  # noqa: PLC0415  only when asked
 
-        return compare_rules(file, rules_folder(rules), against, output)
-    core = Core(usable_rules(rules_folder(rules)), keep_changes=False)
+        return compare_rules(file, rules_folder(rules), against, output, layers)
+    core = Core(usable_rules(rules_folder(rules), layers), keep_changes=False)
     faults = Faults()
     show = _show_json if output == "json" else _show_text
     with open_facts(file) as lines:
@@ -32,7 +42,7 @@ def replay_facts(file: str, *, rules: Path | None, against: Path | None, output:
             try:
                 decisions = core.step(fact)
             except BadFactError as error:
-                faults.add(str(error))
+                faults.add_here(error)
                 continue
             if core.faults:
                 faults.take(core.faults)
@@ -42,13 +52,13 @@ def replay_facts(file: str, *, rules: Path | None, against: Path | None, output:
     return faults.say()
 
 
-def run_to(lines: Iterable[bytes], folder: Path, at: str | None) -> Core:
+def run_to(lines: Iterable[bytes], folder: Path, at: str | None, layers: Iterable[str] = ()) -> Core:
     """The core after the facts up to a moment (None: after all of them).
 
     Raises:
         DockwardenError: the moment cannot be read.
     """
-    core = Core(usable_rules(folder), keep_changes=False)
+    core = Core(usable_rules(folder, layers), keep_changes=False)
     moment = None
     if at is not None:
         try:
@@ -58,7 +68,8 @@ def run_to(lines: Iterable[bytes], folder: Path, at: str | None) -> Core:
     for fact in read_facts(lines, core.kinds, Faults()):
         if moment is not None and fact.at_micros > moment:
             break
-        core.step(fact)
+        with suppress(BadFactError):  # as the lines that cannot be read: `replay` is there to tell of them
+            core.step(fact)
     if moment is not None:
         core.advance(moment)
     return core

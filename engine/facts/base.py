@@ -22,7 +22,11 @@ def _utc(at: datetime) -> datetime:
     if at.tzinfo is None:
         msg = "a time needs its zone (for example a final Z)"
         raise ValueError(msg)
-    return at.astimezone(UTC)
+    try:
+        return at.astimezone(UTC)
+    except OverflowError as error:  # the last hours of the year 9999 in the west, the first of the year 1 in the east
+        msg = "in UTC it is outside the years 1 to 9999"
+        raise ValueError(msg) from error
 
 
 UtcTime = Annotated[

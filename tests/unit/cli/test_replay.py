@@ -7,7 +7,7 @@ import pytest
 from engine.cli.compare import compare_rules
 from engine.cli.differences import Comparison
 from engine.cli.recording import LINE_BYTES, SHOWN_FAULTS, Faults, bounded_lines, read_facts
-from engine.cli.replay import replay_facts
+from engine.cli.replay import replay_facts, run_to
 from engine.errors import DockwardenError
 from engine.facts import FactKinds
 from engine.facts.clock import SECOND
@@ -115,6 +115,27 @@ def test_replay_says_what_cannot_be_read_and_goes_on(tmp_path: Path, capsys: pyt
     said = capsys.readouterr()
     assert [line["status"] for line in _lines(said.out)] == ["firing"]
     assert [line.partition(":")[2].partition(":")[0] for line in said.err.splitlines()] == [" line 1", " line 2", " line 3"]
+
+
+def test_a_retraction_that_means_nothing_is_named_with_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It was said without its place in the recording, where every other fault has one."""
+    retraction = {"retract": "no_such_kind", "key": "x", "at": "2026-11-20T16:00:00Z"}
+    file = write_facts(tmp_path / "f", [*deaths(5), retraction])
+    rules = write_rules(tmp_path / "rules", storm(5))
+    assert replay_facts(file, rules=rules, against=None, output="json") == 1
+    assert capsys.readouterr().err.startswith("dockwarden: line 6: retract: 'no_such_kind'")
+    assert compare_rules(file, rules, rules, "json") == 1
+    assert capsys.readouterr().err.startswith("dockwarden: line 6: retract: 'no_such_kind'")
+    assert run_to(Path(file).read_bytes().splitlines(), rules, None).now > 0
+
+
+@pytest.mark.parametrize("at", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"])
+def test_a_time_that_utc_has_no_year_for_is_a_fault(at: str) -> None:
+    """The conversion overflowed, which ended the replay with a traceback and lost every line after it."""
+    faults = Faults()
+    lines = [json.dumps({"fact": "container", "id": "c1", "at": moment}).encode() for moment in (at, "2026-11-20T16:00:00Z")]
+    assert [fact.fact_id for fact in read_facts(lines, FactKinds(), faults)] == ["line-2"]
+    assert faults.shown == ["line 1: container: at: Value error, in UTC it is outside the years 1 to 9999"]
 
 
 def test_a_million_faults_are_counted_not_kept() -> None:
