@@ -7,7 +7,7 @@ from typing import Any
 from rich.text import Text
 from rich.tree import Tree
 
-from engine.cli.choose import rules_folder, state_of
+from engine.cli.choose import chosen_layers, rules_folder, state_of
 from engine.cli.explaining import Chain, Link, find, kept_back, read_audit, told
 from engine.cli.recording import open_facts
 from engine.cli.replay import run_to
@@ -30,6 +30,8 @@ def explain_what(
     recording: Path | None,
     rules: Path | None,
     output: str,
+    host: str | None = None,
+    groups: list[str] | None = None,
 ) -> int:
     """Print a chain, or why there is none.
 
@@ -37,7 +39,12 @@ def explain_what(
         DockwardenError: there is no journal, nothing so called, or no sidecar to ask.
     """
     if why_not is not None:
-        return _why_not(why_not, state, config, at, recording, rules, output)
+        if recording is None:
+            return _show_why_not(why_not, _ask_why_not(why_not, state, config, at), output)
+        layers = chosen_layers(host, groups, config)
+        with open_facts(str(recording)) as lines:
+            answer = why_not_in(run_to(lines, rules_folder(rules, config), at, layers), why_not)
+        return _show_why_not(why_not, answer, output)
     if at is not None or recording is not None:
         raise DockwardenError("--at and --replay go with --why-not RULE")
     rows = read_audit(state_of(state, config) / "journal.db")
@@ -71,18 +78,16 @@ def _time(at: Micros) -> str:
     return rfc3339(at)[:23].replace("T", " ")
 
 
-def _why_not(
-    rule: str, state: Path | None, config: Path | None, at: str | None, recording: Path | None, rules: Path | None, output: str
-) -> int:
-    if recording is not None:
-        with open_facts(str(recording)) as lines:
-            answer: dict[str, Any] = why_not_in(run_to(lines, rules_folder(rules), at), rule)
-    elif at is not None:
+def _ask_why_not(rule: str, state: Path | None, config: Path | None, at: str | None) -> dict[str, Any]:
+    if at is not None:
         raise DockwardenError("--at needs recorded facts: give them with --replay FILE")
-    else:
-        folder = state_of(state, config)
-        answer = ask_running(folder, {"ask": "why-not", "rule": rule})
-        answer["kept_back"] = kept_back(folder / "journal.db", rule)
+    folder = state_of(state, config)
+    answer = ask_running(folder, {"ask": "why-not", "rule": rule})
+    answer["kept_back"] = kept_back(folder / "journal.db", rule)
+    return answer
+
+
+def _show_why_not(rule: str, answer: dict[str, Any], output: str) -> int:
     if output == "json":
         print(json.dumps(answer, indent=2))
     else:

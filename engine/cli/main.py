@@ -26,6 +26,10 @@ app.add_typer(rules_app, name="rules")
 RulesOption = Annotated[
     Path | None, typer.Option("--rules", help="Folder of rules; without it those of the settings, or those that ship.")
 ]
+HostOption = Annotated[
+    str | None, typer.Option("--host", help="Host whose overrides are applied (replay, explain: else those of the settings).")
+]
+GroupOption = Annotated[list[str] | None, typer.Option("--group", help="Group whose overrides are applied; may be repeated.")]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="Settings file (YAML).")]
 StateOption = Annotated[Path | None, typer.Option("--state", help="State folder.")]
 FormatOption = Annotated[Literal["text", "json"], typer.Option("--format", help="For people, or for tools.")]
@@ -78,11 +82,13 @@ def test(
     folder: Annotated[Path | None, typer.Argument(help="Folder of rules; without it those that ship.")] = None,
     junit: Annotated[Path | None, typer.Option("--junit", help="Write the results as JUnit XML too.")] = None,
     coverage: Annotated[bool, typer.Option("--coverage", help="Say which patterns no test exercised.")] = False,
+    host: HostOption = None,
+    group: GroupOption = None,
 ) -> None:
     """Run the tests of rules (*.test.yaml); needs no Docker and no broker."""
     from engine.cli.rules import test_rules
 
-    _exit(lambda: test_rules(folder, junit=junit, coverage=coverage))
+    _exit(lambda: test_rules(folder, junit=junit, coverage=coverage, host=host, groups=group))
 
 
 @app.command()
@@ -90,12 +96,14 @@ def replay(
     file: Annotated[str, typer.Argument(help="Facts as JSON lines, or - for standard input.")],
     rules: RulesOption = None,
     against: Annotated[Path | None, typer.Option("--against", help="Other rules: say what would be different.")] = None,
+    host: HostOption = None,
+    group: GroupOption = None,
     output: FormatOption = "text",
 ) -> None:
     """Say what rules decide on recorded facts, by the facts' own clock."""
     from engine.cli.replay import replay_facts
 
-    _exit(lambda: replay_facts(file, rules=rules, against=against, output=output))
+    _exit(lambda: replay_facts(file, rules=rules, against=against, output=output, host=host, groups=group))
 
 
 @app.command()
@@ -128,6 +136,8 @@ def explain(
     at: Annotated[str | None, typer.Option("--at", help="With --why-not and --replay: the moment (RFC 3339).")] = None,
     recording: Annotated[Path | None, typer.Option("--replay", help="With --why-not: recorded facts to look at.")] = None,
     rules: RulesOption = None,
+    host: HostOption = None,
+    group: GroupOption = None,
     output: FormatOption = "text",
 ) -> None:
     """Show the facts, rules and outcomes that led to an alert or action; or why a rule did not fire."""
@@ -135,7 +145,16 @@ def explain(
 
     _exit(
         lambda: explain_what(
-            what, state=state, config=config, why_not=why_not, at=at, recording=recording, rules=rules, output=output
+            what,
+            state=state,
+            config=config,
+            why_not=why_not,
+            at=at,
+            recording=recording,
+            rules=rules,
+            output=output,
+            host=host,
+            groups=group,
         )
     )
 

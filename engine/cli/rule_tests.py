@@ -2,6 +2,7 @@
 
 import time
 import xml.etree.ElementTree as ET
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
@@ -9,6 +10,7 @@ from rich.text import Text
 
 from engine.errors import DockwardenError, RulesError
 from engine.rules.model import RuleSet
+from engine.rules.overrides import Change
 from engine.rules.reader import Checked, read_rules, render_text
 from engine.rules.testing import TimelineResult, run_all, test_paths
 from engine.rules.timelines import TimelineCase, read_timelines
@@ -21,24 +23,32 @@ def read_all(folder: Path, checked: Checked) -> list[TimelineCase]:
     """
     if checked.ruleset is None:
         return []
-    rules = frozenset(rule.id for rule in checked.ruleset.rules)
+    # A rule that an override switches off is known all the same: its tests fail, they are not misspelt.
+    rules = frozenset(rule.id for rule in checked.ruleset.rules) | {change.rule for change in checked.changes}
     return [
         case for path in test_paths(folder) for case in read_timelines(path, checked.report, kinds=checked.kinds, rules=rules)
     ]
 
 
-def run_folder(folder: Path, *, junit: Path | None, coverage: bool) -> int:
-    """Run every test of a folder; 1 when one fails or cannot be read.
+def override_text(change: Change) -> str:
+    """What an override changes, in one line."""
+    return f"{change.span.position}: override of {change.rule}: {change.what}"
+
+
+def run_folder(folder: Path, *, junit: Path | None, coverage: bool, layers: Iterable[str] = ()) -> int:
+    """Run every test of a folder, with the overrides of some layers in its rules; 1 when one fails or cannot be read.
 
     Raises:
         RulesError: the rules themselves cannot be used.
     """
-    checked = read_rules(folder)
+    checked = read_rules(folder, layers)
     if checked.ruleset is None:
         raise RulesError(f"the rules in {folder} cannot be used:\n{render_text(checked.findings)}")
     cases = read_all(folder, checked)
     faults = [finding for finding in checked.report.findings if finding.is_error]
     console = Console(highlight=False, soft_wrap=True)
+    for change in checked.changes:
+        console.print(Text(override_text(change), style="dim"))
     if faults:
         console.print(Text(render_text(faults)), end="")
     started = time.perf_counter()

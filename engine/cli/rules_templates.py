@@ -93,7 +93,7 @@ README = """\
 
     dockwarden check .                  # every fault at once
     dockwarden test . --coverage        # the tests, and what none of them exercises
-    dockwarden replay recording.jsonl --rules OLD --against .    # what a change would have meant
+    dockwarden replay recording.jsonl --rules OLD --against .    # what a change would have meant here; elsewhere: --host NAME
 
 After a clone: `git config core.hooksPath .githooks`.
 

@@ -335,7 +335,7 @@ BAD_TEST = _check(
 # Overrides
 BAD_OVERRIDE = _check(
     "DW601", "bad-override",
-    "An override names a rule or a value that there is not, or sets what is no value.",
+    "An override names a rule or a value that there is not, sets what is no value, or stands in a file that is for no host.",
     "It would be ignored in silence, and the host would go by the rule as it stands.",
     "Name a rule of this folder, and a value that stands in it by the path of its keys: `when.storm.at_least`.",
 )  # fmt: skip

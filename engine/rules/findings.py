@@ -98,6 +98,10 @@ class Report:
         """An error was found there: what follows from it is no finding of its own."""
         return any(finding.is_error and finding.position == span.position for finding in self._found)
 
+    def speaks_of(self, file: str) -> bool:
+        """Whether there is a finding about a file."""
+        return any(finding.position.file == file for finding in self._found)
+
     @property
     def count(self) -> int:
         """How many there are so far."""

@@ -52,6 +52,11 @@ def layers(host: str, groups: Iterable[str]) -> tuple[str, ...]:
     return ("all.yaml", *(f"groups/{group}.yaml" for group in groups), f"hosts/{host}.yaml")
 
 
+def is_layer(name: str) -> bool:
+    """Whether there can be a host that an override file, by its path below `overrides/`, is for."""
+    return name == "all.yaml" or (name.startswith(("groups/", "hosts/")) and name.endswith(".yaml"))
+
+
 def apply(trees: Mapping[str, Node], overrides: Iterable[tuple[str, Node]], report: Report) -> Overridden:
     """The trees with every override in them, in order; faults of the overrides go into the report."""
     result = Overridden(dict(trees), set(), [])

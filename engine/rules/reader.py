@@ -165,11 +165,10 @@ def check_texts(
     names, trees = [], {}
     for name, data in texts:
         names.append(name)
-        before = report.count
         tree = parse_yaml(data, name, report)
         if tree is not None:
             trees[name] = tree
-        elif report.count == before:
+        elif not report.speaks_of(name):  # the report may be of an earlier look: what was said once is not counted again
             report.add(catalogue.NO_RULES, Span(name, 1, 1), "the file is empty")
     others = [(name, tree) for name, data in overrides if (tree := parse_yaml(data, name, report)) is not None]
     overridden = apply(trees, others, report)

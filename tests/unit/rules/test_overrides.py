@@ -115,3 +115,28 @@ def test_check_looks_at_every_override_and_shows_what_it_changes(tmp_path: Path,
         ("storm", "when.died.at_least: 20 -> 30"),
         ("storm", "when.died.at_least: 30 -> 40"),
     ]
+
+
+def test_check_finds_override_files_that_no_host_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file in the wrong place or with the wrong ending would be ignored in silence on every host."""
+    (tmp_path / "rules.yaml").write_bytes(RULES)
+    names = ("all.yml", "h1.yaml", "host/h1.yaml", "hosts/h1.yml", "groups/db.yaml")
+    for name in names:
+        file = tmp_path / "overrides" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("overrides: []")
+    assert check_rules(tmp_path, "text") == 1
+    out = capsys.readouterr().out
+    refused = [name for name in names if f"overrides/{name}:1:1: error DW601 bad-override: this file is for no host" in out]
+    assert refused == ["all.yml", "h1.yaml", "host/h1.yaml", "hosts/h1.yml"]
+
+
+def test_a_faulty_rules_file_is_not_called_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The rules are looked at again with each override file; what could not be read the first time is said once."""
+    (tmp_path / "rules.yaml").write_text("rules: [")
+    (tmp_path / "overrides").mkdir()
+    (tmp_path / "overrides" / "all.yaml").write_text("overrides: []")
+    assert check_rules(tmp_path, "text") == 1
+    out = capsys.readouterr().out
+    assert "DW002" in out
+    assert "DW005" not in out
