@@ -11,7 +11,7 @@ from collections.abc import Callable
 from connectors.parsers.cgroups import describe
 from connectors.parsers.reading import Fields, Reading, found_fields
 from connectors.parsers.records import Record, Values
-from connectors.parsers.removal import API, is_busy, path_and_cause, read_removal
+from connectors.parsers.removal import is_busy, path_and_cause, read_removal, request_of
 
 _FLAGS = re.ASCII
 _ID = re.compile(r"[0-9a-f]{6,64}", _FLAGS)
@@ -61,7 +61,7 @@ def _container(message: str, values: Values) -> Fields:
     for key in ("container", "id", "containerID", "container_id"):
         if _ID.fullmatch(values.get(key, "")):
             return {"container_id": values[key]}
-    request = API.search(message)
+    request = request_of(message)
     if request is None:
         return {}
     return {"container_id" if _ID.fullmatch(request["ref"]) else "container_ref": request["ref"]}
@@ -139,18 +139,19 @@ def _cgroup_no_space(message: str, values: Values) -> Reading | None:
     return reading if reading is not None and reading[0] == "cgroup_enospc" else None
 
 
-_READERS: tuple[Callable[[str, Values], Reading | None], ...] = (
-    # the more telling first: a removal that failed for want of space is a failed removal
-    _not_started,
-    read_removal,
-    _layer,
-    _exit,
-    _in_progress,
-    _thin_pool,
-    _cgroup_no_space,
-    _containerd_start,
-    _oci,
-    read_no_space,
+_READERS: tuple[tuple[tuple[str, ...], Callable[[str, Values], Reading | None]], ...] = (
+    # The more telling first: a removal that failed for want of space is a failed removal. Before each, words of which one stands
+    # in all that it recognises: to look for them costs a tenth of what the pattern costs.
+    (("daemon", "to start containerd: "), _not_started),
+    ((" filesystem",), read_removal),
+    (("removing mounted layer",), _layer),
+    (("failed to exit within",), _exit),
+    (("is already in progress",), _in_progress),
+    (("Thin Pool has ",), _thin_pool),
+    ((_NO_SPACE,), _cgroup_no_space),
+    (("containerd: start container", "container did not start"), _containerd_start),
+    (("OCI runtime ", "oci runtime error"), _oci),
+    ((_NO_SPACE,), read_no_space),
 )
 
 
@@ -158,7 +159,10 @@ def read_dockerd(record: Record) -> Reading | None:
     """The trouble that this record tells, None when it tells none."""
     error = record.values.get("error", "")
     message = f"{record.message}: {error}" if error else record.message
-    for read in _READERS:
-        if (reading := read(message, record.values)) is not None:
-            return reading
+    for words, read in _READERS:
+        for word in words:
+            if word in message:
+                if (reading := read(message, record.values)) is not None:
+                    return reading
+                break
     return None

@@ -19,7 +19,7 @@ _FAILED = re.compile(
 )
 _BEFORE = re.compile(r"(?:[Cc]ontainer|RemoveContainer) \"?(?P<id>[0-9a-f]{12,64})\b", re.ASCII)
 _NAME = re.compile(r'cannot remove container "/?(?P<name>[^"]{1,255})"', re.ASCII)
-API = re.compile(r"(?P<verb>DELETE|POST) /(?:v(?P<api>\d{1,3}\.\d{1,4})/)?containers/(?P<ref>[\w.-]{1,255})", re.ASCII)
+_API = re.compile(r"(?P<verb>DELETE|POST) /(?:v(?P<api>\d{1,3}\.\d{1,4})/)?containers/(?P<ref>[\w.-]{1,255})", re.ASCII)
 """`Handler for DELETE /v1.24/containers/REF returned error: …`: the request that the error answered."""
 
 _BUSY = re.compile(r"(?:device or )?resource busy|[Dd]evice is [Bb]usy|dataset is busy|target is busy", re.ASCII)
@@ -32,16 +32,23 @@ _PATH = re.compile(
 _ID = re.compile(r"[0-9a-f]{12,64}", re.ASCII)
 
 
+def request_of(message: str, end: int | None = None) -> "re.Match[str] | None":
+    """The request of the API that a message answers, `verb`, `api` and `ref`; sought before `end`."""
+    if "containers/" not in message:
+        return None
+    return _API.search(message, 0, len(message) if end is None else end)
+
+
 def is_busy(text: str) -> bool:
     """Whether an error says that something is in use."""
-    return _BUSY.search(text) is not None
+    return "usy" in text and _BUSY.search(text) is not None
 
 
 def path_and_cause(error: str) -> Fields:
     """`path` and `cause` of a Go error chain: the first path that an operation names, and what stands after the last colon."""
     busy = _BUSY.search(error)
     cause = busy[0] if busy is not None else error.rstrip(" \n\"'.").rpartition(": ")[2].strip()
-    path = _PATH.search(error)
+    path = _PATH.search(error) if " /" in error else None
     return found_fields({"path": path["path"] if path else None, "cause": cause or None})
 
 
@@ -55,7 +62,7 @@ def read_removal(message: str, values: dict[str, str]) -> Reading | None:
     if (failed := _FAILED.search(message)) is None:
         return None
     before = _BEFORE.search(message, 0, failed.start())
-    request = API.search(message, 0, failed.start())
+    request = request_of(message, failed.start())
     ids = (failed["id"], before and before["id"], values.get("container"), values.get("containerID"), request and request["ref"])
     fields = found_fields({"driver": failed["driver"], "api": request["api"] if request else None})
     fields |= path_and_cause(message[failed.end() :])
