@@ -10,6 +10,7 @@ from typing import Protocol
 
 from watchfiles import awatch
 
+from connectors.git.checkout import checkout_of, short
 from connectors.git.repository import RefusedCommitError, RulesRepository
 from engine.errors import RulesError, SourceError
 from engine.rules.findings import Finding, Report
@@ -45,7 +46,7 @@ class LoadedRules:
     @property
     def version(self) -> str:
         """Hash of the rules, and the commit they are of: stands in the status, in every alert and in the audit."""
-        return self.ruleset.version[:12] + (f"@{self.commit[:12]}" if self.commit else "")
+        return self.ruleset.version[:12] + (f"@{short(self.commit)}" if self.commit else "")
 
 
 class UnusableRulesError(RulesError):
@@ -67,7 +68,7 @@ def usable(where: str, texts: RuleTexts, report: Report, commit: str = "") -> Lo
         RulesError: there are none.
     """
     checked = texts.check(report)
-    of = f" at commit {commit[:12]}" if commit else ""
+    of = f" at commit {short(commit)}" if commit else ""
     if checked.ruleset is None:
         raise UnusableRulesError(f"the rules in {where}{of} cannot be used", checked.findings)
     if not checked.ruleset.rules:
@@ -116,11 +117,12 @@ def address_of(place: Path) -> str:
 
 
 class FolderSource:
-    """A folder of files."""
+    """A folder of files, of a Git checkout perhaps: the commit is then told, and changes nothing else."""
 
     def __init__(self, folder: Path, override_layers: tuple[str, ...]) -> None:
         self._folder = folder
         self._layers = override_layers
+        self._log: Path | None = None
         self._seen: object = None
 
     @property
@@ -130,12 +132,20 @@ class FolderSource:
 
     async def read(self) -> LoadedRules:
         """Read and check its files."""
-        return await asyncio.to_thread(self._read)
+        self._seen = await asyncio.to_thread(self._look)  # before all else: what changes meanwhile is read once more
+        checkout = await checkout_of(self._folder)
+        log = checkout.log if checkout is not None else None
+        if log != self._log:
+            self._log = log
+            self._seen = await asyncio.to_thread(self._look)
+        return await asyncio.to_thread(self._read, checkout.commit if checkout is not None else "")
 
-    def _read(self) -> LoadedRules:
-        self._seen = _fingerprint(self._folder)  # before the files: what changes meanwhile is read once more
+    def _read(self, commit: str) -> LoadedRules:
         report = Report()
-        return usable(self.where, read_texts(self._folder, self._layers, report), report)
+        return usable(self.where, read_texts(self._folder, self._layers, report), report, commit)
+
+    def _look(self) -> object:
+        return _fingerprint(self._folder), _size(self._log)
 
     async def took(self, loaded: LoadedRules) -> None:
         """Nothing to note."""
@@ -148,12 +158,12 @@ class FolderSource:
                 noticing = awatch(*places, step=STEP_MS, debounce=4 * STEP_MS, rust_timeout=LOOK_AGAIN_MS, yield_on_timeout=True)
                 async with aclosing(noticing):
                     async for _ in noticing:
-                        if await asyncio.to_thread(_fingerprint, self._folder) != self._seen:
+                        if await asyncio.to_thread(self._look) != self._seen:
                             yield
                         if await asyncio.to_thread(_places, self._folder) != places:
                             break  # a link leads elsewhere now
                 continue
-            if await asyncio.to_thread(_fingerprint, self._folder) != self._seen:
+            if await asyncio.to_thread(self._look) != self._seen:
                 yield
             await asyncio.sleep(MISSING_S)
 
@@ -171,6 +181,14 @@ def _fingerprint(folder: Path) -> object:
         return tuple((str(file), it.st_mtime_ns, it.st_size, it.st_ino) for file in files for it in (file.stat(),))
     except (RulesError, OSError) as error:
         return str(error)
+
+
+def _size(log: Path | None) -> int:
+    """Of Git's log of what was checked out: a commit changes it, and may change no file."""
+    try:
+        return log.stat().st_size if log is not None else 0
+    except OSError:
+        return 0
 
 
 class GitSource:

@@ -205,6 +205,21 @@ async def test_a_bad_or_rewritten_branch_is_refused_and_named(tmp_path: Path) ->
         assert _rules(loop) == {"dead-container", "rules-refused"}
 
 
+async def test_a_checkout_names_its_commit(tmp_path: Path) -> None:
+    """The version follows edits and commits, also a commit that changes no file; a refused edit names the commit too."""
+    repo = Repo(tmp_path / "rules")
+    first = repo.commit({"dead.yaml": DEAD.decode(), "self.yaml": SELF.decode()})
+    start = await _started(tmp_path / "rules", tmp_path)
+    assert start.loaded.version.endswith(f"@{first[:12]}")
+    async with _running(tmp_path, start) as loop:
+        _folder(tmp_path, OTHER)
+        await until(lambda: loop.sidecar.options.rules_version.endswith(f"@{first[:12]}-dirty"), what="the edit")
+        second = repo.commit({})
+        await until(lambda: loop.sidecar.options.rules_version.endswith(f"@{second[:12]}"), what="the commit")
+        _folder(tmp_path, BAD)
+        await until(lambda: _says(loop, f"at commit {second[:12]}-dirty", "DW202"), what="the refusal")
+
+
 async def test_a_repository_out_of_reach_changes_nothing(tmp_path: Path) -> None:
     """While it cannot be read the rules stay; a restart takes those of the copy; without a copy it does not start."""
     repo = Repo(tmp_path / "origin")
