@@ -14,11 +14,13 @@ _NUMBERS = frozenset({"pid", "seconds", "cpu", "usage_count", "limit", "thin_dev
 
 _FLAGS = re.ASCII
 
-_SIMPLE: tuple[tuple[str, "re.Pattern[str]"], ...] = tuple(
-    (name, re.compile(pattern, _FLAGS))
-    for name, pattern in (
+_SIMPLE: tuple[tuple[str, str, "re.Pattern[str]"], ...] = tuple(
+    (letters, name, re.compile(pattern, _FLAGS))
+    for letters, name, pattern in (
+        # the letters that it may begin with, none for any; the class; the pattern
         # kernel/hung_task.c; "in I/O wait" since 6.10 or so where the task sleeps in io_schedule
         (
+            "I",
             "hung_task",
             (
                 r"INFO: task (?P<comm>.{1,64}):(?P<pid>\d{1,10}) blocked (?:in I/O wait )?"
@@ -27,44 +29,56 @@ _SIMPLE: tuple[tuple[str, "re.Pattern[str]"], ...] = tuple(
         ),
         # kernel/watchdog.c (kernel/softlockup.c before 2.6.36); "detected on" until 2.6.22. A comm may hold colons and brackets.
         (
+            "NwB",
             "soft_lockup",
             (
                 r"(?:NMI )?(?:watchdog: )?BUG: soft lockup - CPU#(?P<cpu>\d{1,6}) stuck for (?P<seconds>\d{1,10})s!"
                 r"(?: \[(?P<comm>.{1,64}?):(?P<pid>\d{1,10})\])?"
             ),
         ),
-        ("soft_lockup", r"(?:NMI )?(?:watchdog: )?BUG: soft lockup detected on CPU#(?P<cpu>\d{1,6})!"),
+        ("NwB", "soft_lockup", r"(?:NMI )?(?:watchdog: )?BUG: soft lockup detected on CPU#(?P<cpu>\d{1,6})!"),
         # net/core/dev.c, netdev_wait_allrefs
         (
+            "u",
             "netdev_refcount_leak",
             r"unregister_netdevice: waiting for (?P<device>\S{1,64}) to become free\. Usage count = (?P<usage_count>-?\d{1,10})",
         ),
         # net/netfilter/nf_conntrack_core.c; ip_conntrack before 2.6.20; the module's name is printed twice where pr_fmt adds it
-        ("conntrack_full", r"(?:(?:nf|ip)_conntrack: ){1,2}table full(?: in netns \d{1,10})?, dropping packet"),
+        ("ni", "conntrack_full", r"(?:(?:nf|ip)_conntrack: ){1,2}table full(?: in netns \d{1,10})?, dropping packet"),
         # net/core/neighbour.c; without the table's name before 3.16 (net/ipv4/route.c, net/ipv6/route.c)
-        ("neigh_overflow", r"(?:neighbour: )?(?P<table>\w{1,32}): neighbor table overflow!"),
-        ("neigh_overflow", r"(?:\w{1,16}: )?Neighbour table overflow"),
+        ("", "neigh_overflow", r"(?:neighbour: )?(?P<table>\w{1,32}): neighbor table overflow!"),
+        ("", "neigh_overflow", r"(?:\w{1,16}: )?Neighbour table overflow"),
         # fs/file_table.c
-        ("file_max", r"VFS: file-max limit (?P<limit>\d{1,19}) reached"),
+        ("V", "file_max", r"VFS: file-max limit (?P<limit>\d{1,19}) reached"),
         # net/ipv4/tcp.c, tcp_check_oom; "Out of socket memory" before 3.3
-        ("tcp_out_of_memory", r"(?:TCP: ){1,2}out of memory -- consider tuning tcp_mem"),
-        ("tcp_out_of_memory", r"(?:TCP: )?Out of socket memory"),
+        ("T", "tcp_out_of_memory", r"(?:TCP: ){1,2}out of memory -- consider tuning tcp_mem"),
+        ("TO", "tcp_out_of_memory", r"(?:TCP: )?Out of socket memory"),
         # drivers/md/dm-thin.c; which device since 3.12
         (
+            "d",
             "dm_thin_low_water",
             r"device-mapper: thin: (?:(?P<device>\S{1,64}): )?reached low water mark(?: for (?P<which>data|metadata) device)?",
         ),
         (
+            "d",
             "dm_thin_out_of_space",
             (
                 r"device-mapper: thin: (?:(?P<device>\S{1,64}): )?switching pool to out-of-data-space"
                 r"(?: \((?P<io_mode>queue|error) IO\))? mode"
             ),
         ),
-        ("dm_thin_out_of_space", r"device-mapper: thin: (?:(?P<device>\S{1,64}): )?no free (?:data |metadata )?space available"),
-        ("dm_thin_delete_failed", r"device-mapper: thin: (?:\S{1,64}: )?Deletion of thin device (?P<thin_dev>\d{1,19}) failed"),
+        (
+            "d",
+            "dm_thin_out_of_space",
+            r"device-mapper: thin: (?:(?P<device>\S{1,64}): )?no free (?:data |metadata )?space available",
+        ),
+        (
+            "d",
+            "dm_thin_delete_failed",
+            r"device-mapper: thin: (?:\S{1,64}: )?Deletion of thin device (?P<thin_dev>\d{1,19}) failed",
+        ),
         # drivers/md/dm-ioctl.c, dev_remove
-        ("dm_device_busy", r"device-mapper: ioctl: unable to remove open device (?P<device_name>\S{1,255})"),
+        ("d", "dm_device_busy", r"device-mapper: ioctl: unable to remove open device (?P<device_name>\S{1,255})"),
     )
 )
 
@@ -181,15 +195,46 @@ def _remount(text: str) -> Reading | None:
     return ("fs_remount_ro", {}) if text.startswith("Remounting filesystem read-only") else None
 
 
-_SPECIAL: tuple[Callable[[str], Reading | None], ...] = (_rcu, _ext, _xfs, _btrfs, _fat, _remount)
+_Reader = Callable[[str], Reading | None]
+_SPECIAL: tuple[tuple[str, _Reader], ...] = (
+    ("rI", _rcu),
+    ("E", _ext),
+    ("XxF", _xfs),
+    ("B", _btrfs),
+    ("F", _fat),
+    ("R", _remount),
+)
+
+
+def _simple(name: str, pattern: "re.Pattern[str]") -> _Reader:
+    def read(text: str) -> Reading | None:
+        found = pattern.match(text)
+        return None if found is None else (name, found_fields(found.groupdict(), _NUMBERS))
+
+    return read
+
+
+def _by_letter() -> tuple[dict[str, tuple[_Reader, ...]], tuple[_Reader, ...]]:
+    """The readers of messages that begin with a letter, and those of messages that may begin with any.
+
+    No two of them recognise the same message, so their order does not matter.
+    """
+    readers = [(letters, _simple(name, pattern)) for letters, name, pattern in _SIMPLE] + list(_SPECIAL)
+    known = {letter for letters, _ in readers for letter in letters}
+    by_letter = {letter: tuple(read for letters, read in readers if letter in letters) for letter in known}
+    return by_letter, tuple(read for letters, read in readers if not letters)
+
+
+_READERS, _TABLE_READERS = _by_letter()
 
 
 def read_kernel(text: str) -> Reading | None:
     """The trouble that this message alone tells, None when it tells none."""
-    for name, pattern in _SIMPLE:
-        if (found := pattern.match(text)) is not None:
-            return name, found_fields(found.groupdict(), _NUMBERS)
-    for read in _SPECIAL:
+    for read in _READERS.get(text[:1], ()):
         if (reading := read(text)) is not None:
             return reading
+    if " table overflow" in text:  # the neighbour tables: their messages begin with a name
+        for read in _TABLE_READERS:
+            if (reading := read(text)) is not None:
+                return reading
     return None
