@@ -4,6 +4,8 @@ Exit codes: 0 well, 1 faults found, 2 could not run (what to do stands in the me
 """
 
 import importlib.metadata
+import io
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -202,4 +204,7 @@ def _exit(verb: Callable[[], Any]) -> None:
 
 def main() -> None:
     """Entry point of the program."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What containers are called is not ours to choose: a terminal that knows no é is shown \xe9, as stderr always does.
+        sys.stdout.reconfigure(errors="backslashreplace")
     app()

@@ -292,3 +292,24 @@ class TestFaults:
         done = run("explain", "--state", tmp_path)
         assert done.returncode == 2
         assert b"there is no journal" in done.stderr
+
+
+def test_a_name_that_the_terminal_cannot_show_ends_nothing(tmp_path: Path) -> None:
+    """On an output without UTF-8, the first name beyond ASCII ended the replay with a traceback."""
+    rules = tmp_path / "rules"
+    rules.mkdir()
+    (rules / "r.yaml").write_text(RULE)
+    facts = [
+        {"fact": "container", "id": id_, "name": name, "status": "dead", "at": "2026-11-20T16:00:00Z"}
+        for id_, name in (("a", "caf\u00e9"), ("b", "plain"))
+    ]
+    done = subprocess.run(
+        [PROGRAM, "replay", "-", "--rules", rules],
+        input="".join(json.dumps(fact) + "\n" for fact in facts).encode(),
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert [line.rpartition(b": ")[2] for line in done.stdout.splitlines()] == [rb"caf\xe9 is dead", b"plain is dead"]
