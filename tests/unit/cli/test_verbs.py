@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -110,6 +111,27 @@ class TestParse:
         line = b"x" * (3 * LINE_BYTES) + b"\n" + b"y" * LINE_BYTES + b"\n"
         done = run("parse", "--source", "dockerd", given=line + b"z\n")
         assert done.stdout == b"null\n" * 3
+
+    def test_lines_that_come_in_pieces_are_whole(self) -> None:
+        """Wherever what is read at once ends: inside a line, a letter, or between a line's two end characters."""
+        line = SLUB.replace("node kernel", "nöde kernel").encode() + b"\r\n"
+        values = [json.loads(value) for value in run("parse", "--source", "kernel", given=line * 5000).stdout.splitlines()]
+        assert {value["text"] for value in values} == {line.decode().rstrip()}
+        assert len(values) == 5000
+
+    def test_answers_do_not_wait_for_the_end_of_the_input(self) -> None:
+        """`journalctl -f | dockwarden parse` answers as the lines come."""
+        with subprocess.Popen(
+            [PROGRAM, "parse", "--source", "kernel"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+        ) as child:
+            assert child.stdin is not None
+            assert child.stdout is not None
+            child.stdin.write(SLUB.encode() + b"\n")
+            readable, _, _ = select.select([child.stdout], [], [], 30)
+            answer = child.stdout.readline() if readable else b"null"
+            child.stdin.close()
+            assert child.wait(30) == 0
+        assert json.loads(answer)["class"] == "slub_alloc_failure"
 
     def test_the_output_is_utf_8_whatever_the_locale(self) -> None:
         """JSON is; a locale that has no such letters must not end in a traceback."""
