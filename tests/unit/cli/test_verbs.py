@@ -121,8 +121,9 @@ class TestParse:
 
     def test_answers_do_not_wait_for_the_end_of_the_input(self) -> None:
         """`journalctl -f | dockwarden parse` answers as the lines come."""
+        buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}  # it would hide the fault
         with subprocess.Popen(
-            [PROGRAM, "parse", "--source", "kernel"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+            [PROGRAM, "parse", "--source", "kernel"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, env=buffered
         ) as child:
             assert child.stdin is not None
             assert child.stdout is not None
