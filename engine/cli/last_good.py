@@ -32,8 +32,11 @@ def kept(loaded: LoadedRules) -> str | None:
     return text if len(text) <= MAX_CHARS else None
 
 
-def last_good(state: Path) -> LoadedRules | None:
-    """The rules that were in force last, by the journal of a state folder; None when there are none that can be used."""
+def last_good(state: Path, where: str) -> LoadedRules | None:
+    """The rules of this place that were in force last, by the journal of a state folder; None when none can be used.
+
+    Those of another place are not what anybody asked for: a wrong `--rules` is a fault to be named, not to be covered up.
+    """
     journal = state / "journal.db"
     if not journal.exists():
         return None
@@ -43,6 +46,8 @@ def last_good(state: Path) -> LoadedRules | None:
         if text is None:
             return None
         body = json.loads(text)
+        if body["where"] != where:
+            return None
         texts = RuleTexts(
             tuple((str(name), str(data).encode()) for name, data in body["rules"]),
             tuple((str(name), str(data).encode()) for name, data in body["overrides"]),

@@ -55,13 +55,13 @@ async def _at_start(source: RuleSource, state: Path) -> Start:
     try:
         loaded = await source.read()
     except RulesError as error:
-        before = last_good(state)
+        before = last_good(state, source.where)
         if before is None:
             raise
         _log.error("the rules are refused, the last good ones are in force", action="reload", error=str(error))
         return Start(before, source, ("rules", _brief(error)))
     except SourceError as error:
-        before = await _without_asking(source) or last_good(state)
+        before = await _without_asking(source) or last_good(state, source.where)
         if before is None:
             raise DockwardenError(f"the rules cannot be read: {error}") from error
         return Start(before, source, ("rules_repo", str(error)))

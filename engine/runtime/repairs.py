@@ -31,6 +31,12 @@ from engine.runtime.saying import Doings
 
 _log = structlog.get_logger(__name__)
 
+OBSERVED_KEPT = 10_000
+"""Decisions that mode observe leaves undone and that are kept for mode act; beyond that the oldest go."""
+
+_OBSERVED_LOOK = 256
+"""They are looked through for those that nobody wants any more when there are so many, and again whenever that doubles."""
+
 
 class Repairs:
     """Decisions about actions, from the rule that asks to the last attempt."""
@@ -68,6 +74,9 @@ class Repairs:
         self._next_seq = next_seq
         self._healthy = healthy
         self.executor: Executor | None = None
+        self._observed: dict[tuple[str, str], Job] = {}
+        """What mode observe left undone, by place; the oldest first."""
+        self._look_through_at = _OBSERVED_LOOK
 
     # -- from decision to job -----------------------------------------------------------------------------------------
 
@@ -94,6 +103,8 @@ class Repairs:
             self._audit_job(job, verdict.kind, verdict.reason, evidence=decision.evidence)
             say = _log.warning if verdict.kind == "refused" else _log.info
             say("action", action=job.action, target=job.target, rule=job.rule, verdict=verdict.kind, reason=verdict.reason)
+            if verdict.kind == "observed":
+                self._observe(job)
             return
         assert self.executor is not None  # noqa: S101  set before the loop runs
         there = self.executor.at_place(job)
@@ -109,6 +120,21 @@ class Repairs:
         executor = self.executor
         executor.expect(job)
         self._after(lambda: executor.add(job))
+
+    def _observe(self, job: Job) -> None:
+        """Keep what mode observe leaves undone: it is done when the sidecar comes back in mode act and it is still wanted."""
+        before = self._observed.pop(job.place, None)
+        if before is not None and before.id != job.id:
+            self._batch().delete_retry(before.id)
+        self._observed[job.place] = job
+        self._batch().put_retry(job.id, job.kept())
+        if len(self._observed) > self._look_through_at:
+            active = self._core().active
+            for place in [place for place, one in self._observed.items() if not one.wanted(active)]:
+                self._batch().delete_retry(self._observed.pop(place).id)
+            while len(self._observed) > OBSERVED_KEPT:
+                self._batch().delete_retry(self._observed.pop(next(iter(self._observed))).id)
+            self._look_through_at = max(_OBSERVED_LOOK, 2 * len(self._observed))
 
     def _verdict(self, job: Job) -> Verdict:
         item = self._core().memory.get(("container", job.container)) if job.container else None
@@ -144,6 +170,8 @@ class Repairs:
             there = None if job is None else self.executor.at_place(job)
             if job is None:
                 self._batch().delete_retry(job_id)
+            elif self._verdict(job).kind == "observed":
+                self._observed[job.place] = job
             elif there is None:
                 self.executor.add(job)
             else:

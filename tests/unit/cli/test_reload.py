@@ -173,8 +173,8 @@ def test_what_is_remembered_is_bounded_and_checked(tmp_path: Path) -> None:
     texts = RuleTexts((("big.yaml", b"#" * (MAX_CHARS + 1)),))
     assert kept(LoadedRules("x", RuleSet(()), texts)) is None
     (tmp_path / "journal.db").write_bytes(b"no journal")
-    assert last_good(tmp_path) is None
-    assert last_good(tmp_path / "none") is None
+    assert last_good(tmp_path, "x") is None
+    assert last_good(tmp_path / "none", "x") is None
 
 
 async def test_git_rules_follow_the_branch(tmp_path: Path) -> None:
@@ -254,6 +254,7 @@ async def test_the_good_rules_are_in_the_journal(tmp_path: Path) -> None:
     async with _running(tmp_path, await _started(folder, tmp_path)):
         with JournalReader(tmp_path / "journal.db") as reader:
             assert os.fspath(folder) in reader.memory()[NAME]
-    loaded = last_good(tmp_path)
+    assert last_good(tmp_path, "/elsewhere") is None, "rules of another place are not what was asked for"
+    loaded = last_good(tmp_path, os.fspath(folder))
     assert loaded is not None
     assert {rule.id for rule in loaded.ruleset.rules} == {"dead-container", "rules-refused"}

@@ -220,6 +220,20 @@ class TestJobs:
         assert alert["actions"][0]["verdict"] == "observed"
         await loop.keeper.close()
 
+    async def test_what_was_observed_is_done_once_the_mode_is_act(self, tmp_path: Path) -> None:
+        """After a restart in mode act, what is still wanted is done, and what is over is not; in mode observe it waits on."""
+        loop = Loop(tmp_path, policy=Policy(mode="observe"))
+        await loop.tell(container(1), container(2))
+        loop = await loop.reborn()
+        await loop.tell(gone(2))
+        await loop.act()
+        assert loop.attempts == []
+        loop.policy = Policy(mode="act")
+        loop = await loop.reborn()
+        await loop.act()
+        assert loop.attempts == [cid(1)]
+        await loop.keeper.close()
+
     async def test_a_protected_container_is_refused_with_the_reason(self, loop: Loop) -> None:
         """It is in the audit and in the alert, and nothing is tried."""
         await loop.tell(container(1, protected=True))
