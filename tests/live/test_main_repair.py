@@ -232,11 +232,11 @@ async def _exited(engine: ScratchEngine, container: str) -> bool:
 
 async def test_thirty_dead_at_once_are_deleted_at_the_rules_rate(engine: ScratchEngine, watch: Watch) -> None:
     """2 a second, evenly, however many there are."""
-    async with faults.dead_containers(engine, 12) as dead:
+    async with faults.dead_containers(engine, 30) as dead:
         for file in dead.values():
             await file.mend()
         async with watch(engine) as seen:
-            await until(lambda: len(seen.outcomes("remove_container")) >= 12, what="all of them", within_s=20)
+            await until(lambda: len(seen.outcomes("remove_container")) >= 30, what="all of them", within_s=40)
             tries = seen.outcomes("remove_container")
             starts = sorted(datetime.fromisoformat(one["at"]).timestamp() - one["duration_ms"] / 1000 for one in tries)
             gaps = [later - earlier for earlier, later in itertools.pairwise(starts)]
@@ -257,6 +257,18 @@ async def test_what_a_storm_left_behind_is_removed_once_each(engine: ScratchEngi
         finally:
             journal.close()
         assert Counter(verdict for (verdict,) in verdicts) == {"scheduled": 22, "done": 22}
+
+
+async def test_a_runc_that_waits_for_a_dead_init_is_killed_and_the_hang_ends(engine: ScratchEngine, watch: Watch) -> None:
+    """Incident I2: the hang is reported with the container, the stack dump is taken once, the runc is killed, the alert resolves."""
+    quick = {"PROBES__DAEMON_S": "1", "PROBES__DAEMON_TIMEOUT_S": "2", "EXEC_ROOT": str(engine.exec_root)}
+    async with watch(engine, **quick) as seen, faults.blocked_runc(engine) as caught:
+        alert = await seen.alert("daemon-hung", within_s=30)
+        assert caught.container in str(alert["evidence"])
+        killed = await seen.outcome("kill_runc", within_s=40, ok=True)
+        assert killed["target"] == str(caught.runc)
+        await seen.alert("daemon-hung", "resolved", within_s=30)
+        assert len([one for one in seen.outcomes("collect_stacks") if one["ok"]]) == 1
 
 
 # --- guardrails ----------------------------------------------------------------------------------------------------------
