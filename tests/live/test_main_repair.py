@@ -260,7 +260,7 @@ async def test_what_a_storm_left_behind_is_removed_once_each(engine: ScratchEngi
 
 
 async def test_a_runc_that_waits_for_a_dead_init_is_killed_and_the_hang_ends(engine: ScratchEngine, watch: Watch) -> None:
-    """Incident I2: the hang is reported with the container, the stack dump is taken once, the runc is killed, the alert resolves."""
+    """Incident I2: the hang is reported with the container, its stacks are taken once, the runc is killed, the alert resolves."""
     quick = {"PROBES__DAEMON_S": "1", "PROBES__DAEMON_TIMEOUT_S": "2", "EXEC_ROOT": str(engine.exec_root)}
     async with watch(engine, **quick) as seen, faults.blocked_runc(engine) as caught:
         alert = await seen.alert("daemon-hung", within_s=30)
