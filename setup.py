@@ -1,7 +1,7 @@
 """What pyproject.toml cannot say: the rules folder goes into the wheel, as `engine/shipped_rules`.
 
 The rules stand at the top of the repository because operators read and copy them, and inside the package when it is installed,
-because a wheel puts nothing elsewhere. An editable installation reads them where they stand (engine/shipped.py).
+because a wheel puts nothing elsewhere. An editable installation reads them where they stand (engine/rules/shipped.py).
 """
 
 import shutil

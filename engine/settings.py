@@ -17,10 +17,10 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, Vali
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UnreadableVariableError
 
-from engine.actions import ACTIONS
-from engine.decisions import Mode, Policy
+from engine.action_catalog import ACTIONS
 from engine.errors import SettingsError
 from engine.facts import FactKinds
+from engine.guardrails import Mode, Policy
 
 _HOST_NAME = re.compile(r"[^\x00-\x1f+#/]{1,255}\Z")
 

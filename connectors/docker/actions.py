@@ -10,8 +10,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from connectors.docker.book import Change, ContainerBook
-from connectors.docker.protection import Protection
+from connectors.docker.containers.book import Change, ContainerBook
+from connectors.docker.containers.protection import Protection
 from engine.errors import EngineError
 from engine.facts import Retraction
 from engine.facts.docker import Container

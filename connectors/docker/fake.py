@@ -14,9 +14,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from connectors.docker.errors import refused
-from connectors.docker.readings import command_of
-from connectors.docker.text import clean_labels
+from connectors.docker.api.errors import refused
+from connectors.docker.api.text import clean_labels
+from connectors.docker.containers.readings import command_of
 from engine.errors import EngineError
 from engine.facts.docker import ContainerStatus
 from engine.ports.docker import ContainerDetail, ContainerSummary, EngineInfo, EngineVersion, Pruned

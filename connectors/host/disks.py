@@ -8,11 +8,11 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+from connectors.host import proc as processes
 from connectors.mounts.mountinfo import shown
-from connectors.periodic import Facts, PeriodicSource, utc_now
-from connectors.processes import proc as processes
-from connectors.threads import Worker
-from connectors.trend import Trend
+from connectors.sources.periodic import Facts, PeriodicSource, utc_now
+from connectors.sources.threads import Worker
+from connectors.sources.trend import Trend
 from engine.errors import SourceError
 from engine.facts import Retraction
 from engine.facts.host import Disk

@@ -14,10 +14,10 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from connectors.periodic import Facts, PeriodicSource, utc_now
-from connectors.processes import proc as processes
-from connectors.processes.cgroups import container_of_pid
-from connectors.threads import Worker
+from connectors.host import proc as processes
+from connectors.host.cgroups import container_of_pid
+from connectors.sources.periodic import Facts, PeriodicSource, utc_now
+from connectors.sources.threads import Worker
 from engine.facts import Retraction
 from engine.facts.host import ProcessFiles
 

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import structlog
 
-from connectors.periodic import utc_now
+from connectors.sources.periodic import utc_now
 from engine.facts import Fact
-from engine.facts.clock import to_micros
 from engine.facts.host import Host, HostChange
+from engine.facts.timestamps import to_micros
 from engine.ports.sources import Sink
 
 _log = structlog.get_logger(__name__)

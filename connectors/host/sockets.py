@@ -5,8 +5,8 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from connectors.periodic import Facts, PeriodicSource, utc_now
-from connectors.processes import proc as processes
+from connectors.host import proc as processes
+from connectors.sources.periodic import Facts, PeriodicSource, utc_now
 from engine.errors import SourceError
 from engine.facts.host import Sockets
 

@@ -20,7 +20,7 @@ Mark = TypeVar("Mark")
 
 
 class LineAssembler(Protocol):
-    """What recognises lines; `connectors.parsers.ReportAssembler` fulfils it."""
+    """What recognises lines; `engine.logparse.ReportAssembler` fulfils it."""
 
     @property
     def pending_since(self) -> datetime | None:

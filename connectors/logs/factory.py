@@ -6,8 +6,8 @@ from connectors.logs.journald import KERNEL_MATCHES, Journald
 from connectors.logs.kmsg import KMSG, KernelRing
 from connectors.logs.rotation import is_character_device
 from connectors.logs.tail import FileTail
-from connectors.parsers import ReportAssembler
 from engine.errors import SettingsError
+from engine.logparse import ReportAssembler
 from engine.ports.sources import FactSource
 
 LogKind = Literal["kernel", "dockerd", "kubelet"]

@@ -4,9 +4,9 @@ import asyncio
 from contextlib import suppress
 
 from connectors.logs.assembly import Assembly, LineAssembler
+from connectors.logs.emitting import Teller, utc_now
 from connectors.logs.health import Health
 from connectors.logs.lines import LINE_BYTES, decode
-from connectors.logs.telling import Teller, utc_now
 from engine.facts import Fact
 from engine.ports.sources import Sink
 

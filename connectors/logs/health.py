@@ -8,8 +8,8 @@ from typing import Literal
 
 import structlog
 
-from engine.facts.clock import to_micros
 from engine.facts.host import Source
+from engine.facts.timestamps import to_micros
 
 _log = structlog.get_logger(__name__)
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from connectors.logs.lines import decode
-from engine.facts.clock import from_micros
+from engine.facts.timestamps import from_micros
 
 _CONTAINER_FIELDS = ("CONTAINER_ID", "CONTAINER_ID_FULL", "CONTAINER_NAME")
 """dockerd's journald log driver puts these beside what a container prints. Such entries bear dockerd's unit, because dockerd

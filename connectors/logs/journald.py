@@ -13,12 +13,12 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 
-from connectors.backoff import backoff
 from connectors.logs.assembly import Assembly, LineAssembler
+from connectors.logs.emitting import Teller, utc_now
 from connectors.logs.health import Health
 from connectors.logs.journal_entry import Entry, parse_entry
 from connectors.logs.lines import LineSplitter
-from connectors.logs.telling import Teller, utc_now
+from connectors.sources.backoff import backoff
 from engine.facts import Fact
 from engine.ports.sources import Sink
 

@@ -16,12 +16,12 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from connectors.backoff import backoff
 from connectors.logs.assembly import Assembly, LineAssembler
+from connectors.logs.emitting import Teller, utc_now
 from connectors.logs.health import Health
+from connectors.logs.inotify import readable
 from connectors.logs.kmsg_record import Joiner, KernelLine, moment, parse_record
-from connectors.logs.telling import Teller, utc_now
-from connectors.logs.waiting import readable
+from connectors.sources.backoff import backoff
 from engine.errors import SourceError
 from engine.facts import Fact
 from engine.ports.sources import Sink

@@ -3,13 +3,13 @@
 import asyncio
 from contextlib import suppress
 
-from connectors.backoff import backoff
 from connectors.logs.assembly import Assembly, LineAssembler
+from connectors.logs.emitting import Teller, utc_now
 from connectors.logs.follower import Follower, Line, LinePlace, advice
 from connectors.logs.health import Health
+from connectors.logs.inotify import FileWatch
 from connectors.logs.lines import decode
-from connectors.logs.telling import Teller, utc_now
-from connectors.logs.waiting import FileWatch
+from connectors.sources.backoff import backoff
 from engine.facts import Fact
 from engine.ports.sources import Sink
 

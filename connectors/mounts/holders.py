@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from connectors.host import proc as processes
+from connectors.host.cgroups import container_of_pid
 from connectors.mounts.layers import FOLDERS_OF_CONTAINERS, Layers, Mark, mark_of_file_system, mark_of_path
 from connectors.mounts.mountinfo import Mount, holding, parse, place, shown
-from connectors.processes import proc as processes
-from connectors.processes.cgroups import container_of_pid
 from engine.errors import SourceError
 
 _MOUNTINFO_LIMIT = 32 * 1024 * 1024

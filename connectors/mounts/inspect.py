@@ -7,8 +7,8 @@ from typing import Any
 
 from connectors.mounts.holders import HeldMount, MountScanner, Scan
 from connectors.mounts.leaks import RELEASABLE, LeakBook, NameOf, StatusOf, leak_fact, no_name
-from connectors.periodic import Facts, PeriodicSource, utc_now
-from connectors.threads import Worker
+from connectors.sources.periodic import Facts, PeriodicSource, utc_now
+from connectors.sources.threads import Worker
 from engine.errors import EngineError, SourceError
 from engine.ports.actions import Outcome
 from engine.ports.sources import Sink

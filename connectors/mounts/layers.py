@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from connectors.processes.proc import read
+from connectors.host.proc import read
 
 _ID = re.compile(r"[0-9a-f]{64}")
 

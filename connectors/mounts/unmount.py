@@ -10,8 +10,8 @@ from connectors.mounts.inspect import SCAN_LIMIT_S, blind, status_or_unknown
 from connectors.mounts.leaks import RELEASABLE, LeakBook, StatusOf
 from connectors.mounts.mountinfo import shown
 from connectors.mounts.release import Answer, release
-from connectors.periodic import utc_now
-from connectors.threads import Worker
+from connectors.sources.periodic import utc_now
+from connectors.sources.threads import Worker
 from engine.errors import EngineError, SourceError
 from engine.facts.outcomes import ErrorKind
 from engine.ports.actions import Outcome

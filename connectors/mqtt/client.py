@@ -26,7 +26,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from connectors.mqtt.link import Link, Sent, Version
-from connectors.mqtt.refusals import Acknowledgement, ClosedUnansweredError, acknowledgement, connect_error
+from connectors.mqtt.reason_codes import Acknowledgement, ClosedUnansweredError, acknowledgement, connect_error
 from connectors.mqtt.settings import BrokerSettings
 from engine.errors import BrokerError
 from engine.ports.broker import Message, OutboxRow

@@ -10,7 +10,7 @@ from typing import NoReturn
 import structlog
 
 from connectors.mqtt.link import Link, Sent
-from connectors.mqtt.refusals import Acknowledgement
+from connectors.mqtt.reason_codes import Acknowledgement
 from connectors.mqtt.settings import BrokerSettings
 from connectors.mqtt.window import Window
 from engine.errors import BrokerError, JournalError

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from connectors.mqtt.link import Link, Sent, Version
-from connectors.mqtt.refusals import Acknowledgement, VersionRefusedError
+from connectors.mqtt.reason_codes import Acknowledgement, VersionRefusedError
 from connectors.mqtt.settings import BrokerSettings
 from engine.errors import BrokerError
 from engine.ports.broker import Message, OutboxRow

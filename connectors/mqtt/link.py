@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Literal, NoReturn, Protocol
 
-from connectors.mqtt.refusals import Acknowledgement
+from connectors.mqtt.reason_codes import Acknowledgement
 from connectors.mqtt.settings import BrokerSettings
 from engine.ports.broker import Message, OutboxRow
 

@@ -12,13 +12,13 @@ from typing import NoReturn
 
 import structlog
 
-from connectors.backoff import backoff
 from connectors.mqtt.client import connect as connect_for_real
 from connectors.mqtt.drain import Drain
 from connectors.mqtt.link import Connect, Link, Version
-from connectors.mqtt.refusals import ClosedUnansweredError, VersionRefusedError
+from connectors.mqtt.poison import Suspects
+from connectors.mqtt.reason_codes import ClosedUnansweredError, VersionRefusedError
 from connectors.mqtt.settings import BrokerSettings
-from connectors.mqtt.suspects import Suspects
+from connectors.sources.backoff import backoff
 from engine.errors import BrokerError
 from engine.ports.broker import CommandHandler, LinkState, Message, Outbox, StatusSource
 

@@ -6,15 +6,15 @@ from pathlib import Path
 
 from rich.text import Text
 
-from engine.cli.differences import WITHIN, Comparison, Difference
-from engine.cli.recording import Faults, open_facts, out, read_facts
 from engine.cli.replay import decision_text
 from engine.cli.rules import usable_rules
 from engine.errors import BadFactError
 from engine.facts import Fact, FactKinds, Retraction
-from engine.facts.clock import format_duration
+from engine.facts.timestamps import format_duration
 from engine.inference.core import Core
 from engine.inference.decision import Decision
+from engine.replay.comparison import WITHIN, Comparison, Difference
+from engine.replay.recording import Faults, open_facts, out, read_facts
 
 _MARKS = {"added": ("+", "green"), "removed": ("-", "red"), "moved": (">", "yellow"), "changed": ("~", "yellow")}
 

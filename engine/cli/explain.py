@@ -7,15 +7,15 @@ from typing import Any
 from rich.text import Text
 from rich.tree import Tree
 
-from engine.cli.choose import chosen_layers, rules_folder, state_of
-from engine.cli.explaining import Chain, Link, find, kept_back, read_audit, told
-from engine.cli.recording import open_facts
 from engine.cli.replay import run_to
 from engine.cli.status import ask_running
+from engine.cli.targets import chosen_layers, rules_folder, state_of
 from engine.cli.terminal import console as terminal
 from engine.errors import DockwardenError
-from engine.facts.clock import Micros, rfc3339
+from engine.facts.timestamps import Micros, rfc3339
 from engine.inference.why import why_not as why_not_in
+from engine.journal.audit_trail import Chain, Link, find, kept_back, read_audit, told
+from engine.replay.recording import open_facts
 
 _OUTCOMES = 20
 

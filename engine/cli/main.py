@@ -60,7 +60,7 @@ def run(
     record: Annotated[Path | None, typer.Option("--record", help="Write every fact to this file, for replay.")] = None,
 ) -> None:
     """Run the sidecar on this host."""
-    from engine.cli.lean import without_rich
+    from engine.cli.without_rich import without_rich
 
     without_rich()
     from engine.cli.run import run_sidecar

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from io import RawIOBase
 from typing import Literal
 
-from connectors.parsers import LineParser
+from engine.logparse import LineParser
 
 LINE_BYTES = 1024 * 1024
 """A longer line is looked at as far as this: what says what it is stands at its beginning."""

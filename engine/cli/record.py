@@ -8,12 +8,12 @@ from typing import TextIO
 
 import uvloop
 
-from engine.composition import compose
 from engine.errors import DockwardenError
 from engine.facts import Fact, Retraction
 from engine.logging import set_up
-from engine.runtime.tasks import Tasks
 from engine.settings import Settings, load_settings
+from engine.sidecar.composition import compose
+from engine.sidecar.tasks import Tasks
 
 
 def record_facts(file: Path, *, config: Path | None) -> int:

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from rich.text import Text
 
-from engine.cli.choose import chosen_layers, rules_folder
-from engine.cli.recording import Faults, open_facts, out, read_facts
 from engine.cli.rules import usable_rules
+from engine.cli.targets import chosen_layers, rules_folder
 from engine.errors import BadFactError, DockwardenError
-from engine.facts.clock import rfc3339, to_micros
+from engine.facts.timestamps import rfc3339, to_micros
 from engine.inference.core import Core
 from engine.inference.decision import Decision
 from engine.inference.ledger import encode
+from engine.replay.recording import Faults, open_facts, out, read_facts
 
 
 def replay_facts(

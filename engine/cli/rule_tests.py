@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.text import Text
 
 from engine.errors import DockwardenError, RulesError
+from engine.rule_tests.cases import TimelineCase, read_timelines
+from engine.rule_tests.runner import TimelineResult, run_all, test_paths
 from engine.rules.model import RuleSet
 from engine.rules.overrides import Change
 from engine.rules.reader import Checked, read_rules, render_text
-from engine.rules.testing import TimelineResult, run_all, test_paths
-from engine.rules.timelines import TimelineCase, read_timelines
 
 
 def read_all(folder: Path, checked: Checked) -> list[TimelineCase]:

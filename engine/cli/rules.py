@@ -5,8 +5,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from engine.cli.choose import chosen_layers, rules_folder
 from engine.cli.rule_tests import exercised, override_text, read_all, run_folder
+from engine.cli.targets import chosen_layers, rules_folder
 from engine.errors import RulesError
 from engine.rules.catalogue import BAD_OVERRIDE
 from engine.rules.findings import Report, Span

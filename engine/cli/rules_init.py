@@ -8,7 +8,7 @@ from pathlib import Path
 from engine.cli import rules_templates as templates
 from engine.cli.schema import schema_of, schema_text
 from engine.errors import DockwardenError
-from engine.shipped import shipped_rules
+from engine.rules.shipped import shipped_rules
 
 GIT_S = 30
 """Seconds for a call of git; all of them are local."""

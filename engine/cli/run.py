@@ -10,13 +10,13 @@ from pathlib import Path
 import structlog
 import uvloop
 
-from engine.cli.choose import chosen_rules
-from engine.cli.reload import Start, reloading, rules_at_start
-from engine.cli.serve import Plan, serve, state_folder
+from engine.cli.targets import chosen_rules
 from engine.errors import DockwardenError
 from engine.facts import Fact, Retraction
 from engine.logging import set_up
 from engine.settings import Settings, load_settings
+from engine.sidecar.process import Plan, serve, state_folder
+from engine.sidecar.rule_reload import Start, reloading, rules_at_start
 
 _log = structlog.get_logger(__name__)
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 from engine.facts import BUILT_IN
-from engine.payloads import AlertData
+from engine.messages.cloudevents import AlertData
 from engine.rules.schema import rules_schema
 
 

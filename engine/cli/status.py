@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from engine.cli.choose import state_of
+from engine.cli.targets import state_of
 from engine.cli.terminal import console as terminal
 from engine.cli.terminal import short_ids
 from engine.errors import DockwardenError
-from engine.runtime.status import ask
+from engine.sidecar.status import ask
 
 _COLOURS = {"critical": "bold red", "error": "red", "warning": "yellow", "info": "cyan"}
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, model_validator
 
-from engine.facts.clock import Micros, to_micros, utc_text
+from engine.facts.timestamps import Micros, to_micros, utc_text
 
 EVENT_TTL_S = 3600.0
 """Event facts expire after an hour unless they say otherwise: longer than any shipped rule looks back."""

@@ -7,7 +7,7 @@ nothing was looked for, so nothing can be missing from before it.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from engine.facts.clock import Micros
+from engine.facts.timestamps import Micros
 from engine.inference.items import FactItem
 from engine.inference.ledger import encode
 from engine.inference.moment import Moment

@@ -7,7 +7,7 @@ trouble stays one alert with a count.
 
 from typing import Any
 
-from engine.facts.clock import SECOND, Micros
+from engine.facts.timestamps import SECOND, Micros
 from engine.inference.decision import AlertDetails, Decision
 from engine.inference.matches import Match
 from engine.inference.moment import Moment

@@ -10,8 +10,8 @@ from typing import Any
 
 from engine.errors import DockwardenError
 from engine.facts import Fact, FactKinds, Retraction
-from engine.facts.clock import Micros, from_micros
 from engine.facts.outcomes import Alert
+from engine.facts.timestamps import Micros, from_micros
 from engine.inference.agenda import Agenda
 from engine.inference.alerts import REMEMBERED_S, AlertBook
 from engine.inference.alpha import AlphaNetwork

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from engine.facts import Fact, Retraction
-from engine.facts.clock import Micros, rfc3339
 from engine.facts.outcomes import Severity
+from engine.facts.timestamps import Micros, rfc3339
 from engine.rules.model import Rate, Retry
 
 Does = Literal["alert", "action", "assert", "retract"]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from engine.facts import DeclaredFact, Fact
-from engine.facts.clock import SECOND, from_micros
+from engine.facts.timestamps import SECOND, from_micros
 from engine.inference.decision import Decision
 from engine.inference.items import FactItem
 from engine.inference.matches import Match

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.facts import Fact
-from engine.facts.clock import Micros
 from engine.facts.registry import DeclaredFact
+from engine.facts.timestamps import Micros
 
 if TYPE_CHECKING:
     from engine.inference.windows import Group, Watcher

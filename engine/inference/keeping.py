@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import BadFactError
 from engine.facts import Retraction
-from engine.facts.clock import Micros
+from engine.facts.timestamps import Micros
 from engine.inference.decision import Decision
 from engine.inference.items import FactItem
 from engine.inference.ledger import encode

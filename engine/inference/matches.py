@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from engine.facts.clock import Micros
+from engine.facts.timestamps import Micros
 from engine.inference.absence import MissingGate
 from engine.inference.items import FactItem, Identity, Item
 from engine.inference.joins import Joiner, Structure, join_text

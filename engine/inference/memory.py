@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from engine.errors import BadFactError
 from engine.facts import Fact, FactKinds, Retraction
-from engine.facts.clock import SECOND, Micros
+from engine.facts.timestamps import SECOND, Micros
 from engine.inference.items import FactItem, Identity
 
 

@@ -7,7 +7,7 @@ import heapq
 from collections.abc import Callable
 from typing import Any
 
-from engine.facts.clock import Micros
+from engine.facts.timestamps import Micros
 from engine.inference.ledger import Ledger
 
 _Timer = tuple[Micros, int, Callable[[Any], None], Any]

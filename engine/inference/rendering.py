@@ -7,7 +7,7 @@ import math
 from datetime import datetime
 from typing import Any
 
-from engine.facts.clock import SECOND, format_duration, rfc3339, to_micros
+from engine.facts.timestamps import SECOND, format_duration, rfc3339, to_micros
 from engine.inference.matches import Match
 from engine.rules.model import DURATION, Placeholder, Ref, Template, Value
 

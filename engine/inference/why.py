@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from engine.facts.clock import format_duration
+from engine.facts.timestamps import format_duration
 from engine.inference.items import FactItem
 from engine.inference.predicates import constant, getter
 from engine.inference.windows import watcher_name

@@ -11,7 +11,7 @@ from hashlib import sha256
 from heapq import heappop, heappush
 from typing import Any, NamedTuple, Protocol
 
-from engine.facts.clock import SECOND, Micros, format_duration, from_micros
+from engine.facts.timestamps import SECOND, Micros, format_duration, from_micros
 from engine.inference.items import SAMPLES, CountItem, FactItem, Identity
 from engine.inference.ledger import encode
 from engine.inference.moment import Moment

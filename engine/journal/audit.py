@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from engine.facts.clock import Micros
+from engine.facts.timestamps import Micros
 from engine.journal.records import AuditRow, Bounds
 
 _COLUMNS = "at, kind, verdict, rule, key, activation, action, target, reason, detail"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.facts.clock import Micros
+from engine.facts.timestamps import Micros
 from engine.ports.broker import OutboxRow
 
 CoreKey = tuple[str, str]

@@ -17,7 +17,7 @@ from typing import Self
 import structlog
 
 from engine.errors import JournalError
-from engine.facts.clock import Micros, from_micros
+from engine.facts.timestamps import Micros, from_micros
 from engine.journal import audit, outbox, schema
 from engine.journal.audit import AuditQuery
 from engine.journal.files import WriterLock, damage, is_damage, move_aside

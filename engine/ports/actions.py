@@ -22,7 +22,7 @@ class Outcome:
 
 
 class Action(Protocol):
-    """Does one thing of the catalogue (`engine.actions`). Never raises for what the world may do to it: that is an outcome."""
+    """Does one thing of `engine.action_catalog`. Never raises for what the world may do to it: that is an outcome."""
 
     @property
     def name(self) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from engine.facts.clock import Micros
+from engine.facts.timestamps import Micros
 from engine.rules.findings import Span
 from engine.rules.kinds import FieldType
 from engine.rules.model import FieldPath, Op, Rate, Ref, Retry, Scalar, Template, Value

@@ -6,8 +6,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from engine.facts.clock import Micros
 from engine.facts.outcomes import Severity
+from engine.facts.timestamps import Micros
 
 Scalar = str | int | float | bool
 Op = Literal["eq", "ne", "gt", "gte", "lt", "lte", "contains", "startswith", "endswith", "re", "exists"]

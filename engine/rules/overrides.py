@@ -14,7 +14,7 @@ then judges the overridden rule as if it had been written so, and points into th
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from engine.rules import catalogue, shape
+from engine.rules import catalogue, decode
 from engine.rules.findings import Report, Span, nearest, one_of
 from engine.rules.yamltree import ListNode, MapNode, Node, ScalarNode
 
@@ -61,12 +61,12 @@ def apply(trees: Mapping[str, Node], overrides: Iterable[tuple[str, Node]], repo
     """The trees with every override in them, in order; faults of the overrides go into the report."""
     result = Overridden(dict(trees), set(), [])
     for file, tree in overrides:
-        mapping = shape.as_map(tree, "the file", report)
+        mapping = decode.as_map(tree, "the file", report)
         if mapping is None:
             continue
-        shape.known_keys(mapping, ("overrides",), "the file", report)
+        decode.known_keys(mapping, ("overrides",), "the file", report)
         listed = mapping.get("overrides")
-        listing = shape.as_list(listed, "`overrides`", report) if listed is not None else None
+        listing = decode.as_list(listed, "`overrides`", report) if listed is not None else None
         if listed is None:
             report.add(
                 catalogue.MISSING_KEY, Span(file, 1, 1), "the file has no `overrides`", expected="a list under `overrides:`"
@@ -77,12 +77,12 @@ def apply(trees: Mapping[str, Node], overrides: Iterable[tuple[str, Node]], repo
 
 
 def _apply_one(node: Node, result: Overridden, report: Report) -> None:
-    mapping = shape.as_map(node, "an override", report)
+    mapping = decode.as_map(node, "an override", report)
     if mapping is None:
         return
-    shape.known_keys(mapping, _KEYS, "an override", report)
+    decode.known_keys(mapping, _KEYS, "an override", report)
     named = mapping.get("rule")
-    ident = shape.as_text(named, "`rule`", report) if named is not None else None
+    ident = decode.as_text(named, "`rule`", report) if named is not None else None
     if named is None:
         report.add(catalogue.MISSING_KEY, mapping.span, "an override names its `rule`")
     if named is None or ident is None:
@@ -95,19 +95,19 @@ def _apply_one(node: Node, result: Overridden, report: Report) -> None:
     file, rule = found
     changed = rule
     setting = mapping.get("set")
-    values = shape.as_map(setting, "`set`", report) if setting is not None else None
+    values = decode.as_map(setting, "`set`", report) if setting is not None else None
     for key, value in values.entries if values is not None else ():
         after = _set(changed, key, value, report)
         if after is not None:
             result.changes.append(Change(key.span, ident, f"{key.text}: {_shown(_at(changed, key.text))} -> {_shown(value)}"))
             changed = after
     more = mapping.get("unless")
-    listing = shape.as_list(more, "`unless`", report) if more is not None else None
+    listing = decode.as_list(more, "`unless`", report) if more is not None else None
     if listing is not None and more is not None:
         changed = _extend(changed, listing)
         result.changes.append(Change(more.span, ident, f"{len(listing.items)} more `unless`"))
     off = mapping.get("disable")
-    if off is not None and shape.as_bool(off, "`disable`", report):
+    if off is not None and decode.as_bool(off, "`disable`", report):
         result.disabled.add(ident)
         result.changes.append(Change(off.span, ident, "disabled"))
     result.trees[file] = _swap(result.trees[file], rule, changed)

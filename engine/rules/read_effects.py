@@ -1,6 +1,6 @@
 """`then`: YAML nodes into drafts of effects. Knows the shape of effects, not which actions and kinds there are."""
 
-from engine.rules import catalogue, shape
+from engine.rules import catalogue, decode
 from engine.rules.draft import DraftEffect, DraftText, DraftValue
 from engine.rules.findings import Report, Span, nearest, one_of
 from engine.rules.model import Ref, Retry, Scalar, Template, Value
@@ -21,7 +21,7 @@ RESERVED = ("fact_id", "at", "host", "source")
 
 def read_then(node: Node, report: Report) -> tuple[DraftEffect, ...]:
     """The effects, in order."""
-    listing = shape.as_list(node, "`then`", report)
+    listing = decode.as_list(node, "`then`", report)
     if listing is None:
         return ()
     if not listing.items:
@@ -34,7 +34,7 @@ def read_then(node: Node, report: Report) -> tuple[DraftEffect, ...]:
 
 
 def _read_effect(node: Node, report: Report) -> DraftEffect | None:
-    mapping = shape.as_map(node, "an effect", report)
+    mapping = decode.as_map(node, "an effect", report)
     if mapping is None:
         return None
     forms = [key for key, _ in mapping.entries if key.text in _FORMS]
@@ -60,9 +60,9 @@ def _read_effect(node: Node, report: Report) -> DraftEffect | None:
 
 def _read_alert(mapping: MapNode, report: Report) -> DraftEffect:
     key, value = mapping.entries[0]
-    shape.known_keys(mapping, ("alert",), "an alert", report)
+    decode.known_keys(mapping, ("alert",), "an alert", report)
     node = mapping.get("alert") or value
-    template = shape.as_template(node, "`alert`", report)
+    template = decode.as_template(node, "`alert`", report)
     return DraftEffect("alert", key.span, text=DraftText(template, node.span) if template is not None else None)
 
 
@@ -74,7 +74,7 @@ def _read_do(mapping: MapNode, report: Report) -> DraftEffect:
     span = name_span = mapping.span
     for key, value in mapping.entries:
         if key.text == "do":
-            action, span, name_span = shape.as_name(value, "the action", report), key.span, value.span
+            action, span, name_span = decode.as_name(value, "the action", report), key.span, value.span
         elif key.text not in ("rate", "retry"):
             values.append(_read_value(key, value, report))
             unread += [key.text] if values[-1] is None else []
@@ -85,24 +85,24 @@ def _read_do(mapping: MapNode, report: Report) -> DraftEffect:
         name_span=name_span,
         values=tuple(value for value in values if value is not None),
         unread=tuple(unread),
-        rate=shape.as_rate(rate, "`rate`", report) if rate is not None else None,
+        rate=decode.as_rate(rate, "`rate`", report) if rate is not None else None,
         retry=_read_retry(retry, report) if retry is not None else None,
     )
 
 
 def _read_retry(node: Node, report: Report) -> Retry | None:
-    mapping = shape.as_map(node, "`retry`", report)
+    mapping = decode.as_map(node, "`retry`", report)
     if mapping is None:
         return None
-    shape.known_keys(mapping, ("first", "factor", "max", "jitter", "attempts"), "`retry`", report)
+    decode.known_keys(mapping, ("first", "factor", "max", "jitter", "attempts"), "`retry`", report)
     usual = Retry()
     first, longest = mapping.get("first"), mapping.get("max")
     factor, jitter, attempts = mapping.get("factor"), mapping.get("jitter"), mapping.get("attempts")
-    first_us = shape.as_duration(first, "`first`", report) if first is not None else usual.first
-    max_us = shape.as_duration(longest, "`max`", report) if longest is not None else max(usual.max, first_us or 0)
-    grows = shape.as_number(factor, "`factor`", 1, MAX_FACTOR, report) if factor is not None else usual.factor
-    shakes = shape.as_number(jitter, "`jitter`", 0, 1, report) if jitter is not None else usual.jitter
-    tries = shape.as_integer(attempts, "`attempts`", 1, MAX_ATTEMPTS, report) if attempts is not None else usual.attempts
+    first_us = decode.as_duration(first, "`first`", report) if first is not None else usual.first
+    max_us = decode.as_duration(longest, "`max`", report) if longest is not None else max(usual.max, first_us or 0)
+    grows = decode.as_number(factor, "`factor`", 1, MAX_FACTOR, report) if factor is not None else usual.factor
+    shakes = decode.as_number(jitter, "`jitter`", 0, 1, report) if jitter is not None else usual.jitter
+    tries = decode.as_integer(attempts, "`attempts`", 1, MAX_ATTEMPTS, report) if attempts is not None else usual.attempts
     if first_us is None or max_us is None or grows is None or shakes is None or tries is None:
         return None
     if longest is not None and max_us < first_us:
@@ -112,9 +112,9 @@ def _read_retry(node: Node, report: Report) -> Retry | None:
 
 
 def _read_assert(mapping: MapNode, report: Report) -> DraftEffect:
-    shape.known_keys(mapping, ("assert",), "an assert", report)
+    decode.known_keys(mapping, ("assert",), "an assert", report)
     span, node = _only(mapping, "assert")
-    inner = shape.as_map(node, "`assert`", report)
+    inner = decode.as_map(node, "`assert`", report)
     if inner is None:
         return DraftEffect("assert", span)
     kind, kind_span = _read_kind(inner, "`assert`", report)
@@ -128,21 +128,21 @@ def _read_assert(mapping: MapNode, report: Report) -> DraftEffect:
         name_span=kind_span,
         values=values,
         unread=tuple(key for key in inner.keys if key not in read),
-        ttl=shape.as_duration(ttl, "`ttl`", report) if ttl is not None else None,
-        while_supported=bool(shape.as_bool(supported, "`while_supported`", report)) if supported is not None else False,
+        ttl=decode.as_duration(ttl, "`ttl`", report) if ttl is not None else None,
+        while_supported=bool(decode.as_bool(supported, "`while_supported`", report)) if supported is not None else False,
     )
 
 
 def _read_retract(mapping: MapNode, report: Report) -> DraftEffect:
-    shape.known_keys(mapping, ("retract",), "a retract", report)
+    decode.known_keys(mapping, ("retract",), "a retract", report)
     span, node = _only(mapping, "retract")
     if isinstance(node, ScalarNode):
         binding = parse_binding(node.text)
         if binding is None:
-            message = f"`retract` is {shape.describe(node)}"
+            message = f"`retract` is {decode.describe(node)}"
             report.add(catalogue.BAD_REFERENCE, node.span, message, expected="$name of a pattern, or {fact: kind, …}")
         return DraftEffect("retract", span, binding=binding, name_span=node.span)
-    inner = shape.as_map(node, "`retract`", report)
+    inner = decode.as_map(node, "`retract`", report)
     if inner is None:
         return DraftEffect("retract", span)
     kind, kind_span = _read_kind(inner, "`retract`", report)
@@ -159,7 +159,7 @@ def _read_kind(mapping: MapNode, where: str, report: Report) -> tuple[str | None
     if node is None:
         report.add(catalogue.MISSING_KEY, mapping.span, f"{where} has no `fact`", expected="{fact: kind, …}")
         return None, mapping.span
-    kind = shape.as_name(node, f"the kind of {where}", report)
+    kind = decode.as_name(node, f"the kind of {where}", report)
     if kind is not None and not BINDING.fullmatch(kind):
         report.add(
             catalogue.BAD_NAME, node.span, f"`{kind}` is no name for a fact kind", expected="letters, digits and underscores"
@@ -193,10 +193,10 @@ def _read_value(key: ScalarNode, node: Node, report: Report) -> DraftValue | Non
     if isinstance(node, ListNode):
         value = _read_list(node, what, report)
     elif isinstance(node, ScalarNode) and isinstance(node.value, str) and not node.value.startswith("$"):
-        template = shape.as_template(node, what, report) if node.value.strip() else Template(())
+        template = decode.as_template(node, what, report) if node.value.strip() else Template(())
         value = template if template is None or template.refs else _literal(template)
     else:
-        value = shape.as_value(node, what, report)
+        value = decode.as_value(node, what, report)
     return None if value is None else DraftValue(key.text, key.span, value, node.span)
 
 
@@ -205,7 +205,7 @@ def _literal(template: Template) -> str:
 
 
 def _read_list(node: ListNode, what: str, report: Report) -> tuple[Scalar, ...] | None:
-    read = [(shape.as_value(item, f"an item of {what}", report), item.span) for item in node.items]
+    read = [(decode.as_value(item, f"an item of {what}", report), item.span) for item in node.items]
     items = []
     for value, span in read:
         if isinstance(value, Ref):

@@ -4,7 +4,7 @@ import re
 from typing import get_args
 
 from engine.facts.outcomes import Severity
-from engine.rules import catalogue, shape
+from engine.rules import catalogue, decode
 from engine.rules.draft import DraftEffect, DraftFile, DraftKind, DraftPattern, DraftRule, DraftText
 from engine.rules.findings import Report, Span
 from engine.rules.kinds import ANY, DECLARABLE, FieldType
@@ -33,10 +33,10 @@ KEBAB = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 def read_file(tree: Node, file: str, order: int, report: Report) -> DraftFile:
     """Drafts of everything in a file; `order` is its place among the files."""
-    mapping = shape.as_map(tree, "the file", report)
+    mapping = decode.as_map(tree, "the file", report)
     if mapping is None:
         return DraftFile(file)
-    shape.known_keys(mapping, FILE_KEYS, "the file", report)
+    decode.known_keys(mapping, FILE_KEYS, "the file", report)
     incident = _text(mapping, "incident", report)
     facts, rules = mapping.get("facts"), mapping.get("rules")
     kinds = _read_kinds(facts, report) if facts is not None else ()
@@ -44,7 +44,7 @@ def read_file(tree: Node, file: str, order: int, report: Report) -> DraftFile:
         if facts is None:
             report.add(catalogue.NO_RULES, mapping.span, "the file has no `rules`", expected="a list under `rules:`")
         return DraftFile(file, (), kinds)
-    listing = shape.as_list(rules, "`rules`", report)
+    listing = decode.as_list(rules, "`rules`", report)
     if listing is None:
         return DraftFile(file, (), kinds)
     if not listing.items:
@@ -59,18 +59,18 @@ def read_file(tree: Node, file: str, order: int, report: Report) -> DraftFile:
 
 def _text(mapping: MapNode, key: str, report: Report) -> str:
     node = mapping.get(key)
-    return (shape.as_text(node, f"`{key}`", report) or "") if node is not None else ""
+    return (decode.as_text(node, f"`{key}`", report) or "") if node is not None else ""
 
 
 def _read_rule(node: Node, order: tuple[int, int], incident: str, report: Report) -> DraftRule | None:
-    mapping = shape.as_map(node, "a rule", report)
+    mapping = decode.as_map(node, "a rule", report)
     if mapping is None:
         return None
     start = mapping.entries[0][0].span if mapping.entries else node.span
     ident, id_span = _read_id(mapping, start, report)
     where = f"the rule `{ident}`" if ident else "the rule"
-    shape.known_keys(mapping, RULE_KEYS, where, report)
-    shape.required_keys(mapping, ("rule", "when", "then"), where, id_span, report)
+    decode.known_keys(mapping, RULE_KEYS, where, report)
+    decode.required_keys(mapping, ("rule", "when", "then"), where, id_span, report)
     _text(mapping, "description", report)
     _read_references(mapping, report)
     severity, hold, resolve = mapping.get("severity"), mapping.get("for"), mapping.get("resolve_after")
@@ -82,18 +82,18 @@ def _read_rule(node: Node, order: tuple[int, int], incident: str, report: Report
         when=_patterns(mapping, report),
         unless=_unless(mapping, report),
         then=_effects(mapping, report),
-        severity=shape.as_choice(severity, "`severity`", SEVERITIES, report) if severity is not None else None,
+        severity=decode.as_choice(severity, "`severity`", SEVERITIES, report) if severity is not None else None,
         has_severity=severity is not None,
         title=_text(mapping, "title", report),
         has_title="title" in mapping.keys,
         runbook=_text(mapping, "runbook", report),
         advice=_read_template(mapping, "next", report),
         incident=incident,
-        hold=(shape.as_duration(hold, "`for`", report, positive=False) if hold is not None else None) or 0,
+        hold=(decode.as_duration(hold, "`for`", report, positive=False) if hold is not None else None) or 0,
         hold_span=hold.span if hold is not None else None,
         key=_read_template(mapping, "key", report),
         priority=_read_priority(mapping, report),
-        resolve_after=shape.as_duration(resolve, "`resolve_after`", report) if resolve is not None else None,
+        resolve_after=decode.as_duration(resolve, "`resolve_after`", report) if resolve is not None else None,
     )
 
 
@@ -116,7 +116,7 @@ def _read_id(mapping: MapNode, start: Span, report: Report) -> tuple[str, Span]:
     node = mapping.get("rule")
     if node is None:
         return "", start
-    ident = shape.as_text(node, "`rule`", report)
+    ident = decode.as_text(node, "`rule`", report)
     if ident is None:
         return "", node.span
     if len(ident) > MAX_ID or not KEBAB.fullmatch(ident):
@@ -133,42 +133,42 @@ def _read_id(mapping: MapNode, start: Span, report: Report) -> tuple[str, Span]:
 
 def _read_priority(mapping: MapNode, report: Report) -> int:
     node = mapping.get("priority")
-    found = shape.as_integer(node, "`priority`", -MAX_PRIORITY, MAX_PRIORITY, report) if node is not None else None
+    found = decode.as_integer(node, "`priority`", -MAX_PRIORITY, MAX_PRIORITY, report) if node is not None else None
     return found or 0
 
 
 def _read_template(mapping: MapNode, key: str, report: Report) -> DraftText | None:
     node = mapping.get(key)
-    template = shape.as_template(node, f"`{key}`", report) if node is not None else None
+    template = decode.as_template(node, f"`{key}`", report) if node is not None else None
     return DraftText(template, node.span) if node is not None and template is not None else None
 
 
 def _read_references(mapping: MapNode, report: Report) -> None:
     node = mapping.get("references")
-    listing = shape.as_list(node, "`references`", report) if node is not None else None
+    listing = decode.as_list(node, "`references`", report) if node is not None else None
     for item in listing.items if listing is not None else ():
-        shape.as_text(item, "a reference", report)
+        decode.as_text(item, "a reference", report)
 
 
 def _read_kinds(node: Node, report: Report) -> tuple[DraftKind, ...]:
-    mapping = shape.as_map(node, "`facts`", report)
+    mapping = decode.as_map(node, "`facts`", report)
     kinds = []
     for key, value in mapping.entries if mapping is not None else ():
         if not BINDING.fullmatch(key.text):
             message = f"`{key.text}` is no name for a fact kind"
             report.add(catalogue.BAD_NAME, key.span, message, expected="letters, digits and underscores")
             continue
-        body = shape.as_map(value, f"the kind `{key.text}`", report)
+        body = decode.as_map(value, f"the kind `{key.text}`", report)
         if body is None:
             continue
-        shape.known_keys(body, ("fields", "doc"), f"the kind `{key.text}`", report)
+        decode.known_keys(body, ("fields", "doc"), f"the kind `{key.text}`", report)
         kinds.append(DraftKind(key.text, key.span, _read_declared(body, report), _text(body, "doc", report)))
     return tuple(kinds)
 
 
 def _read_declared(body: MapNode, report: Report) -> tuple[tuple[str, FieldType, Span], ...]:
     node = body.get("fields")
-    mapping = shape.as_map(node, "`fields`", report) if node is not None else None
+    mapping = decode.as_map(node, "`fields`", report) if node is not None else None
     fields = []
     for key, value in mapping.entries if mapping is not None else ():
         if key.text in _ENVELOPE or not BINDING.fullmatch(key.text):
@@ -177,6 +177,6 @@ def _read_declared(body: MapNode, report: Report) -> tuple[tuple[str, FieldType,
                 expected="letters, digits and underscores, none of " + ", ".join(_ENVELOPE),
             )  # fmt: skip
             continue
-        name = shape.as_choice(value, f"the type of `{key.text}`", DECLARABLE, report)
+        name = decode.as_choice(value, f"the type of `{key.text}`", DECLARABLE, report)
         fields.append((key.text, DECLARABLE.get(name or "", ANY), key.span))
     return tuple(fields)

@@ -2,7 +2,7 @@
 
 from typing import cast, get_args
 
-from engine.rules import catalogue, shape
+from engine.rules import catalogue, decode
 from engine.rules.draft import DraftPattern, DraftTest
 from engine.rules.findings import Report, Span, nearest, one_of
 from engine.rules.model import FieldPath, Op, Ref, Scalar
@@ -24,7 +24,7 @@ _FORMS = ("fact", "count", "missing")
 
 def read_when(node: Node, report: Report) -> tuple[DraftPattern, ...]:
     """The patterns of a rule by name, in order."""
-    mapping = shape.as_map(node, "`when`", report)
+    mapping = decode.as_map(node, "`when`", report)
     if mapping is None:
         return ()
     if not mapping.entries:
@@ -39,7 +39,7 @@ def read_when(node: Node, report: Report) -> tuple[DraftPattern, ...]:
 
 def read_unless(node: Node, report: Report) -> tuple[DraftPattern, ...]:
     """The patterns that hold a rule back. They bind no name; findings call them by their number."""
-    listing = shape.as_list(node, "`unless`", report)
+    listing = decode.as_list(node, "`unless`", report)
     if listing is None:
         return ()
     _bounded(len(listing.items), node, report)
@@ -72,7 +72,7 @@ def _named(key: ScalarNode, value: Node, report: Report) -> DraftPattern:
 
 
 def _read_pattern(name: str, span: Span, node: Node, report: Report) -> DraftPattern:
-    mapping = shape.as_map(node, f"the pattern `{name}`", report)
+    mapping = decode.as_map(node, f"the pattern `{name}`", report)
     if mapping is None:
         return DraftPattern("fact", name, span, None, node.span)
     form = next((form for form in _FORMS if form in mapping.keys), None)
@@ -94,8 +94,8 @@ def _read_pattern(name: str, span: Span, node: Node, report: Report) -> DraftPat
 
 def _read_count(name: str, span: Span, mapping: MapNode, report: Report) -> DraftPattern:
     where = f"the count pattern `{name}`"
-    shape.known_keys(mapping, ("count", "by", "within", "at_least"), where, report)
-    shape.required_keys(mapping, ("within", "at_least"), where, span, report)
+    decode.known_keys(mapping, ("count", "by", "within", "at_least"), where, report)
+    decode.required_keys(mapping, ("within", "at_least"), where, span, report)
     kind, kind_span, tests = _read_inner(mapping, "count", report)
     within, least, by = mapping.get("within"), mapping.get("at_least"), mapping.get("by")
     return DraftPattern(
@@ -106,24 +106,24 @@ def _read_count(name: str, span: Span, mapping: MapNode, report: Report) -> Draf
         kind_span,
         tests,
         by=_read_by(by, report) if by is not None else (),
-        within=(shape.as_duration(within, "`within`", report) if within is not None else None) or 0,
-        at_least=(shape.as_integer(least, "`at_least`", 1, MAX_COUNT, report) if least is not None else None) or 1,
+        within=(decode.as_duration(within, "`within`", report) if within is not None else None) or 0,
+        at_least=(decode.as_integer(least, "`at_least`", 1, MAX_COUNT, report) if least is not None else None) or 1,
     )
 
 
 def _read_missing(name: str, span: Span, mapping: MapNode, report: Report) -> DraftPattern:
     where = f"the missing pattern `{name}`"
-    shape.known_keys(mapping, ("missing", "for"), where, report)
-    shape.required_keys(mapping, ("for",), where, span, report)
+    decode.known_keys(mapping, ("missing", "for"), where, report)
+    decode.required_keys(mapping, ("for",), where, span, report)
     kind, kind_span, tests = _read_inner(mapping, "missing", report)
     duration = mapping.get("for")
-    micros = shape.as_duration(duration, "`for`", report) if duration is not None else None
+    micros = decode.as_duration(duration, "`for`", report) if duration is not None else None
     return DraftPattern("missing", name, span, kind, kind_span, tests, duration=micros or 0)
 
 
 def _read_inner(mapping: MapNode, key: str, report: Report) -> tuple[str | None, Span, tuple[DraftTest, ...]]:
     node = mapping.get(key)
-    inner = shape.as_map(node, f"`{key}`", report) if node is not None else None
+    inner = decode.as_map(node, f"`{key}`", report) if node is not None else None
     if inner is None:
         return None, mapping.span, ()
     if "fact" not in inner.keys:
@@ -132,7 +132,7 @@ def _read_inner(mapping: MapNode, key: str, report: Report) -> tuple[str | None,
 
 
 def _read_by(node: Node, report: Report) -> tuple[tuple[FieldPath, Span], ...]:
-    listing = shape.as_list(node, "`by`", report)
+    listing = decode.as_list(node, "`by`", report)
     if listing is None:
         return ()
     if len(listing.items) > MAX_PATTERNS:
@@ -140,7 +140,7 @@ def _read_by(node: Node, report: Report) -> tuple[tuple[FieldPath, Span], ...]:
         report.add(catalogue.OUT_OF_RANGE, node.span, message, expected=f"at most {MAX_PATTERNS}")
     paths: dict[FieldPath, Span] = {}
     for item in listing.items[:MAX_PATTERNS]:
-        text = shape.as_text(item, "a field in `by`", report)
+        text = decode.as_text(item, "a field in `by`", report)
         if text is None:
             continue
         if split_path(text) in paths:
@@ -155,7 +155,7 @@ def _read_fact(mapping: MapNode, where: str, report: Report) -> tuple[str | None
     tests = []
     for key, value in mapping.entries:
         if key.text == "fact":
-            kind, kind_span = shape.as_name(value, f"the kind of {where}", report), value.span
+            kind, kind_span = decode.as_name(value, f"the kind of {where}", report), value.span
             continue
         test = read_test(key, value, report)
         if test is not None:
@@ -186,7 +186,7 @@ def read_test(key: ScalarNode, value: Node, report: Report) -> DraftTest | None:
         )  # fmt: skip
         return None
     if op == "exists":
-        known = shape.as_bool(value, f"`{key.text}`", report)
+        known = decode.as_bool(value, f"`{key.text}`", report)
         return None if known is None else DraftTest(split_path(name), op, (known,), key.span, (value.span,))
     read = _read_values(key, value, report)
     if not read:
@@ -201,7 +201,7 @@ def _read_values(key: ScalarNode, node: Node, report: Report) -> list[tuple[Scal
     if len(items) > MAX_VALUES:
         report.add(catalogue.OUT_OF_RANGE, node.span, f"`{key.text}` has {len(items)} values", expected=f"at most {MAX_VALUES}")
         return []
-    read = [(shape.as_value(item, f"the value of `{key.text}`", report), item.span) for item in items]
+    read = [(decode.as_value(item, f"the value of `{key.text}`", report), item.span) for item in items]
     if any(value is None for value, _ in read):
         return []
     return [(value, span) for value, span in read if value is not None]

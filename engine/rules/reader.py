@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import RulesError
+from engine.rule_tests.coverage import untested
 from engine.rules import catalogue
 from engine.rules.build import build
 from engine.rules.checks import run_checks
-from engine.rules.declare import declare
+from engine.rules.declared_kinds import declare
 from engine.rules.findings import Finding, Report, Span, render_json, render_text
 from engine.rules.kinds import Kinds, built_in_kinds
 from engine.rules.model import RuleSet
 from engine.rules.overrides import Change, apply
 from engine.rules.read_file import read_file
-from engine.rules.tested import untested
 from engine.rules.yamltree import MAX_BYTES, parse_yaml
 
 __all__ = [

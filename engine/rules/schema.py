@@ -7,7 +7,7 @@ valid. `rules/schema.json` is printed from it. Draft 7, which yaml-language-serv
 from collections.abc import Mapping
 from typing import Any
 
-from engine.actions import ACTIONS, ActionSpec, Param
+from engine.action_catalog import ACTIONS, ActionSpec, Param
 from engine.rules.kinds import DECLARABLE, ENVELOPE, FieldType, Kind, Kinds, built_in_kinds
 from engine.rules.read_file import KEBAB, MAX_ID, SEVERITIES
 from engine.rules.read_patterns import MAX_COUNT, MODIFIERS

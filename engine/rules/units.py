@@ -7,7 +7,7 @@ A rate is a number per duration; the number of the duration may be left out: `5/
 import re
 from fractions import Fraction
 
-from engine.facts.clock import SECOND, Micros
+from engine.facts.timestamps import SECOND, Micros
 from engine.rules.model import Rate
 
 MAX_DURATION: Micros = 365 * 86_400 * SECOND

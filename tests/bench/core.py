@@ -15,8 +15,8 @@ from datetime import UTC, datetime, timedelta
 import clips
 
 from engine.facts import Fact
-from engine.facts.clock import SECOND
 from engine.facts.docker import ContainerEvent
+from engine.facts.timestamps import SECOND
 from engine.inference.core import Core
 from engine.rules.model import AlertEffect, CountPattern, FactPattern, Ref, Rule, RuleSet, Template, Test
 

@@ -17,8 +17,8 @@ import uvloop
 
 from connectors.logs.factory import make_log_source
 from connectors.logs.journald import Journald
-from connectors.parsers import ReportAssembler
 from engine.facts import Fact, Retraction
+from engine.logparse import ReportAssembler
 from engine.ports.sources import FactSource
 
 LINES = 400_000

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from connectors.parsers import LineParser, LogSource, ReportAssembler
+from engine.logparse import LineParser, LogSource, ReportAssembler
 
 CORPUS = Path(__file__).parents[1] / "data" / "corpus" / "lines.jsonl"
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

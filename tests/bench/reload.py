@@ -17,17 +17,17 @@ from pathlib import Path
 
 import structlog
 
-from engine.decisions import Policy
-from engine.facts.clock import from_micros
 from engine.facts.docker import ContainerEvent
+from engine.facts.timestamps import from_micros
+from engine.guardrails import Policy
 from engine.journal import Journal
+from engine.journal.writer import Keeper
+from engine.pipeline.clock import wall_clock
+from engine.pipeline.intake import Intake
+from engine.pipeline.loop import Options, Sidecar
 from engine.rules.findings import Report
 from engine.rules.model import RuleSet
 from engine.rules.reader import RuleTexts, read_texts
-from engine.runtime.clock import wall_clock
-from engine.runtime.intake import Intake
-from engine.runtime.keeper import Keeper
-from engine.runtime.sidecar import Options, Sidecar
 
 SHIPPED = Path(__file__).parents[2] / "rules"
 CHANGED = """

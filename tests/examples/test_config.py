@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.decisions import ActionLimits
+from engine.guardrails import ActionLimits
 from engine.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[2]

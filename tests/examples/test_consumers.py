@@ -9,7 +9,7 @@ import pytest
 from paho.mqtt.publish import single
 
 from engine.facts.outcomes import Severity
-from engine.payloads import StatusData, alert_event, last_will, status_event
+from engine.messages.cloudevents import StatusData, alert_event, last_will, status_event
 from examples.consumers.alerts import Newest, Presence, read_alert, read_status
 from examples.consumers.chat import Chat
 from examples.consumers.consumer import Consumer

@@ -11,8 +11,8 @@ import pytest
 from engine.cli.main import app
 from engine.journal.records import Bounds
 from engine.journal.store import Journal
-from engine.runtime.commands import Command
 from engine.settings import Settings
+from engine.sidecar.commands import Command
 from tests.lab.sidecar import PROGRAM
 
 ROOT = Path(__file__).parents[2]

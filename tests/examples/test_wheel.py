@@ -61,4 +61,4 @@ def test_the_installed_program_checks_and_tests_its_own_rules(program: Path, tmp
     assert str(program.parents[1]) in _run(program.parent / "python", "-c", _WHERE, cwd=tmp_path, within_s=ASK_S).stdout
 
 
-_WHERE = "from engine.shipped import shipped_rules; print(shipped_rules())"
+_WHERE = "from engine.rules.shipped import shipped_rules; print(shipped_rules())"

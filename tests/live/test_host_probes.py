@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from connectors.host.daemon import find_daemon
 from connectors.host.disks import DiskUsage
 from connectors.host.files import OpenFiles
-from connectors.processes.daemon import find_daemon
-from connectors.processes.nofile import RaiseNofile
-from connectors.processes.runc import KillRunc, blocked_runcs, find_blocked_runc
-from connectors.processes.stacks import CollectStacks
+from connectors.host.nofile import RaiseNofile
+from connectors.host.runc import KillRunc, blocked_runcs, find_blocked_runc
+from connectors.host.stacks import CollectStacks
 from engine.facts.host import Disk, ProcessFiles
 from tests.lab import faults
 from tests.lab.engine import ScratchEngine

@@ -10,7 +10,7 @@ from datetime import datetime
 import pytest
 import uvloop
 
-from connectors.logs import telling
+from connectors.logs import emitting as telling
 from connectors.logs.factory import make_log_source
 from connectors.logs.kmsg import BATCH_RECORDS, KMSG, KernelRing, boot_id
 from engine.facts import Fact

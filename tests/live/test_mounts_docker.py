@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from connectors.host.daemon import find_daemon
 from connectors.mounts.holders import MountScanner
 from connectors.mounts.inspect import InspectMounts, MountSweep
 from connectors.mounts.leaks import LeakBook
 from connectors.mounts.unmount import Unmount
-from connectors.processes.daemon import find_daemon
 from engine.facts import Retraction
 from engine.facts.docker import MountLeak
 from tests.lab import faults

@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 from engine.facts import Retraction
-from engine.facts.clock import SECOND, Micros, from_micros
 from engine.facts.docker import Container, ContainerEvent
+from engine.facts.timestamps import SECOND, Micros, from_micros
 from engine.rules.model import (
     AlertEffect,
     FactPattern,

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import clips
 
 from engine.facts import Fact, Retraction
-from engine.facts.clock import SECOND, Micros
+from engine.facts.timestamps import SECOND, Micros
 from engine.rules.model import FactPattern, FieldPath, Ref, Rule, RuleSet, Scalar, Test
 from tests.property.meaning import kind_of, value_of
 

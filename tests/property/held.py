@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from engine.facts import Fact, StateFact
-from engine.facts.clock import SECOND, Micros
+from engine.facts.timestamps import SECOND, Micros
 from engine.rules.model import CountPattern, FactPattern, Rule
 from tests.property.meaning import Bound, group_values, used_fields, value_of
 from tests.property.said import Identity

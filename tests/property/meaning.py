@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from engine.facts import Fact
-from engine.facts.clock import SECOND
 from engine.facts.registry import DeclaredFact
+from engine.facts.timestamps import SECOND
 from engine.rules.model import (
     AlertEffect,
     CountPattern,

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from engine.facts import Fact, FactKinds, Retraction, StateFact
-from engine.facts.clock import SECOND, Micros, from_micros
 from engine.facts.outcomes import Alert
 from engine.facts.registry import DeclaredFact
+from engine.facts.timestamps import SECOND, Micros, from_micros
 from engine.rules.model import (
     AlertEffect,
     AssertEffect,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from engine.facts.clock import Micros
+from engine.facts.timestamps import Micros
 
 Identity = tuple[object, ...]
 """Names a fact, or a match, among others."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from engine.facts import Fact, Retraction
-from engine.facts.clock import SECOND
+from engine.facts.timestamps import SECOND
 from engine.rules.model import (
     AlertEffect,
     AssertEffect,

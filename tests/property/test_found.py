@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from engine.facts import Fact, Retraction
-from engine.facts.clock import SECOND
+from engine.facts.timestamps import SECOND
 from engine.inference.core import Core
 from engine.rules.model import CountPattern, MissingPattern, RetractEffect, Rule
 from tests.property.build import at, check, container, event, fact, ref, rule, ruleset

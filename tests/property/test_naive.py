@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from engine.facts import Fact, Retraction
-from engine.facts.clock import SECOND
+from engine.facts.timestamps import SECOND
 from engine.rules.model import (
     AlertEffect,
     AssertEffect,

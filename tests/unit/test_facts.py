@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 import pytest
 
 from engine.facts import DeclaredFact, Fact
-from engine.facts.clock import rfc3339, to_micros
 from engine.facts.docker import Container, ContainerEvent
 from engine.facts.logs import KernelEvent
+from engine.facts.timestamps import rfc3339, to_micros
 
 AT = datetime(2026, 11, 20, 16, 51, 52, tzinfo=UTC)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from engine.cli.rule_tests import read_all
+from engine.rule_tests.runner import run_all
 from engine.rules.reader import read_rules, render_text
-from engine.rules.testing import run_all
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "rules.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)

@@ -2,11 +2,11 @@
 
 from engine.rules.checks.bindings import check_joins, check_unused
 from engine.rules.checks.chains import check_chains
+from engine.rules.checks.completeness import check_ids, check_whole
 from engine.rules.checks.effects import check_effects
 from engine.rules.checks.patterns import check_patterns
 from engine.rules.checks.policy import check_policy
-from engine.rules.checks.reach import check_reach, check_sources
-from engine.rules.checks.whole import check_ids, check_whole
+from engine.rules.checks.reachability import check_reach, check_sources
 from engine.rules.draft import DraftRule
 from engine.rules.findings import Report
 from engine.rules.kinds import Kinds

@@ -15,7 +15,7 @@ from engine.rules import catalogue
 from engine.rules.draft import DraftEffect, DraftPattern, DraftRule
 from engine.rules.findings import Report
 from engine.rules.kinds import Kinds
-from engine.rules.produced import could_match, produced
+from engine.rules.produced_facts import could_match, produced
 
 Edges = dict[int, dict[int, DraftEffect]]
 

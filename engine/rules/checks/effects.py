@@ -3,16 +3,16 @@
 import re
 from datetime import UTC, datetime
 
-from engine.actions import ACTIONS, ActionSpec
+from engine.action_catalog import ACTIONS, ActionSpec
 from engine.rules import catalogue
 from engine.rules.checks.patterns import comparable, known_kind, literal_fault, report_problem
-from engine.rules.declare import value_type
+from engine.rules.declared_kinds import value_type
+from engine.rules.decode import describe_value
 from engine.rules.draft import DraftEffect, DraftRule, DraftText, DraftValue
 from engine.rules.findings import Report, Span, nearest, one_of
 from engine.rules.kinds import FieldType, Kinds
 from engine.rules.model import DURATION, Placeholder, Ref, Template
 from engine.rules.scope import Problem, resolve
-from engine.rules.shape import describe_value
 from engine.rules.text import join_path
 
 _SAMPLES: dict[str, object] = {

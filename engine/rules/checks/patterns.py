@@ -1,13 +1,13 @@
 """Do the tests of a pattern make sense: kinds, fields, modifiers, types of values, references?"""
 
 from engine.rules import catalogue
+from engine.rules.decode import describe_value
 from engine.rules.draft import DraftPattern, DraftRule, DraftTest
 from engine.rules.findings import Report, Span, nearest, one_of
 from engine.rules.kinds import FieldType, Kind, Kinds
 from engine.rules.model import Op, Ref, Scalar
 from engine.rules.regex import BadRegexError, compile_regex
 from engine.rules.scope import Problem, field_of_kind, resolve
-from engine.rules.shape import describe_value
 from engine.rules.text import join_path
 
 _EQUAL = frozenset({"eq", "ne", "exists"})

@@ -3,13 +3,13 @@
 No setting allows what is judged here: protected containers, running ones to be removed, shared mounts, mounts of the living.
 """
 
-from engine.actions import ACTIONS
+from engine.action_catalog import ACTIONS
 from engine.rules import catalogue
-from engine.rules.domain import Choices, choices, equals
 from engine.rules.draft import DraftEffect, DraftRule, DraftValue
 from engine.rules.findings import Report
 from engine.rules.kinds import Kinds
 from engine.rules.model import FieldPath, Ref
+from engine.rules.value_sets import Choices, choices, equals
 
 LIVING = frozenset({"running", "paused", "restarting"})
 """States in which a container's processes are there."""

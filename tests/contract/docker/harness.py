@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 
-from connectors.docker.client import DockerClient, Timeouts
+from connectors.docker.api.client import DockerClient, Timeouts
 from connectors.docker.fake import FakeEngine
 from engine.ports.docker import ContainerEngine
 from tests.lab.engine import ScratchEngine

@@ -3,10 +3,10 @@
 import pytest
 
 from connectors.docker.actions import PruneImages, RemoveContainer, RestartContainer
-from connectors.docker.book import ContainerBook
-from connectors.docker.client import DockerClient
+from connectors.docker.api.client import DockerClient
+from connectors.docker.containers.book import ContainerBook
+from connectors.docker.containers.protection import Protection
 from connectors.docker.fake import FakeEngine
-from connectors.docker.protection import Protection
 from engine.facts import Retraction
 from engine.facts.docker import Container
 from engine.ports.actions import Action

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from connectors.docker.event import read_event
-from connectors.docker.lines import LineSplitter
+from connectors.docker.api.lines import LineSplitter
+from connectors.docker.events.event import read_event
 from engine.errors import EngineError
 from engine.ports.docker import ContainerEngine
 from tests.contract.docker.harness import Harness

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from connectors.docker.health import DockerHealth, HealthSettings
+from connectors.docker.health.source import DockerHealth, HealthSettings
 from engine.facts.docker import Daemon, DaemonChange
 from engine.ports.docker import EngineInfo
 from tests.contract.docker.harness import FakeHarness, Harness, RealHarness

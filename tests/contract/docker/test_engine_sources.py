@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from connectors.docker.events import EventSettings
-from connectors.docker.listing import ListingSettings
-from connectors.docker.protection import Protection
+from connectors.docker.containers.listing import ListingSettings
+from connectors.docker.containers.protection import Protection
+from connectors.docker.events.source import EventSettings
 from engine.facts import Retraction
 from engine.facts.docker import ContainerEvent
 from engine.facts.host import Source

@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from connectors.docker.book import ContainerBook
-from connectors.docker.events import DockerEvents, EventSettings
-from connectors.docker.listing import DockerListing, ListingSettings
-from connectors.docker.lookup import Lookup
-from connectors.docker.protection import Protection
-from connectors.docker.resync import Resync
+from connectors.docker.containers.book import ContainerBook
+from connectors.docker.containers.listing import DockerListing, ListingSettings
+from connectors.docker.containers.protection import Protection
+from connectors.docker.containers.resync import Resync
+from connectors.docker.events.lookup import Lookup
+from connectors.docker.events.source import DockerEvents, EventSettings
 from engine.facts import Fact, Retraction
 from engine.facts.docker import Container, ContainerEvent
 from engine.facts.host import Source

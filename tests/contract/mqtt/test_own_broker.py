@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from paho.mqtt import publish
 
-from connectors.mqtt.own_broker import OwnBroker
+from connectors.mqtt.embedded_broker import OwnBroker
 from engine.errors import BrokerError
 from tests.lab.broker import free_port
 from tests.lab.subscriber import Subscriber

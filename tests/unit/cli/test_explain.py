@@ -7,18 +7,18 @@ from typing import Any, Literal
 import pytest
 
 from engine.cli.explain import explain_what
-from engine.cli.explaining import DEPTH, Chain, Link, explain_alert, find, kept_back, read_audit
 from engine.cli.replay import run_to
-from engine.decisions import Policy
 from engine.errors import DockwardenError
-from engine.facts.clock import SECOND, from_micros, rfc3339
+from engine.facts.timestamps import SECOND, from_micros, rfc3339
+from engine.guardrails import Policy
 from engine.inference.why import why_not
+from engine.journal.audit_trail import DEPTH, Chain, Link, explain_alert, find, kept_back, read_audit
 from engine.journal.records import AuditRow
+from engine.pipeline.clock import wall_clock
 from engine.ports.actions import Outcome
-from engine.runtime.clock import wall_clock
 from tests.unit.cli.recordings import deaths, storm, write_facts, write_rules
-from tests.unit.runtime.loop import DEAD, Loop, container
-from tests.unit.runtime.support import cid
+from tests.unit.pipeline.loop import DEAD, Loop, container
+from tests.unit.pipeline.support import cid
 
 CHAIN = (
     DEAD

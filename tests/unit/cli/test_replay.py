@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from engine.cli.compare import compare_rules
-from engine.cli.differences import Comparison
-from engine.cli.recording import LINE_BYTES, SHOWN_FAULTS, Faults, bounded_lines, read_facts
 from engine.cli.replay import replay_facts, run_to
 from engine.errors import DockwardenError
 from engine.facts import FactKinds
-from engine.facts.clock import SECOND
+from engine.facts.timestamps import SECOND
 from engine.inference.decision import AlertDetails, Decision
+from engine.replay.comparison import Comparison
+from engine.replay.recording import LINE_BYTES, SHOWN_FAULTS, Faults, bounded_lines, read_facts
 from tests.unit.cli.recordings import deaths, storm, write_facts, write_rules
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from engine.cli.parse import LINE_BYTES
 from engine.facts import BUILT_IN
-from engine.payloads import alert_event
+from engine.messages.cloudevents import alert_event
 
 PROGRAM = Path(sys.executable).with_name("dockwarden")
 SLUB = "Jun  8 03:03:28 node kernel: [88820.247535] SLUB: Unable to allocate memory on node -1 (gfp=0x8020)"

@@ -8,9 +8,9 @@ from typing import ClassVar, cast
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.docker.book import Change, ContainerBook, Mark
-from connectors.docker.event import EngineEvent, read_event
-from connectors.docker.protection import Protection
+from connectors.docker.containers.book import Change, ContainerBook, Mark
+from connectors.docker.containers.protection import Protection
+from connectors.docker.events.event import EngineEvent, read_event
 from engine.facts import Retraction
 from engine.facts.docker import Container, ContainerStatus
 from engine.ports.docker import ContainerDetail, ContainerSummary

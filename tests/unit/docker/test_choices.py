@@ -4,12 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from connectors.docker.candidates import Candidates
-from connectors.docker.endpoint import from_environment, resolve
-from connectors.docker.parents import parent_of
-from connectors.docker.pool import Pool, read_pool, size
-from connectors.docker.protection import Protection
-from connectors.docker.watchlist import Watchlist
+from connectors.docker.api.endpoint import from_environment, resolve
+from connectors.docker.api.pool import Pool, read_pool, size
+from connectors.docker.containers.candidates import Candidates
+from connectors.docker.containers.parents import parent_of
+from connectors.docker.containers.protection import Protection
+from connectors.docker.containers.watchlist import Watchlist
 from engine.errors import SettingsError
 from engine.facts.docker import Container, ContainerStatus
 from engine.ports.docker import ContainerSummary

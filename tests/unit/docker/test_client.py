@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.docker.client import DockerClient, Timeouts
+from connectors.docker.api.client import DockerClient, Timeouts
 from engine.errors import EngineError
 
 ID = "0123456789abcdef" * 4

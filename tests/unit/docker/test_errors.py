@@ -5,7 +5,7 @@ import errno
 import aiohttp
 import pytest
 
-from connectors.docker.errors import classify, refused, unreachable
+from connectors.docker.api.errors import classify, refused, unreachable
 
 ID = "e1f4db20d043e73b997375c1db06c72127f22b5fa9b0163e98b311532fbbb257"
 

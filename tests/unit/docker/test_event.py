@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.docker.event import UnreadableEventError, fact_id, fact_of, read_event
+from connectors.docker.events.event import UnreadableEventError, fact_id, fact_of, read_event
 
 ID = "0123456789abcdef" * 4
 NANO = 1_763_657_512_525_487_123

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from connectors.docker.event import EngineEvent, read_event
-from connectors.docker.resume import NANO, Resume
-from connectors.docker.resync import Resync
-from connectors.docker.source_state import SourceState
+from connectors.docker.containers.resync import Resync
+from connectors.docker.containers.source_state import SourceState
+from connectors.docker.events.event import EngineEvent, read_event
+from connectors.docker.events.resume import NANO, Resume
 
 NOW = 1_763_657_512_525_487_123
 

@@ -6,7 +6,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.docker.lines import Connected, Disconnected, LineQueue, LineSplitter
+from connectors.docker.api.lines import Connected, Disconnected, LineQueue, LineSplitter
 
 
 def _cut(data: bytes, places: list[int]) -> list[bytes]:

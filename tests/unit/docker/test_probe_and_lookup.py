@@ -5,11 +5,11 @@ import json
 
 import pytest
 
-from connectors.docker.book import ContainerBook
-from connectors.docker.event import EngineEvent, read_event
+from connectors.docker.containers.book import ContainerBook
+from connectors.docker.events.event import EngineEvent, read_event
+from connectors.docker.events.lookup import BURST, FILTER_IDS, Lookup
 from connectors.docker.fake import FakeEngine
-from connectors.docker.lookup import BURST, FILTER_IDS, Lookup
-from connectors.docker.probe import Probe
+from connectors.docker.health.probe import Probe
 from engine.errors import EngineError
 
 
@@ -104,7 +104,7 @@ async def test_a_storm_s_look_ups_share_turns(monkeypatch: pytest.MonkeyPatch) -
     engine = FakeEngine()
     lookup = Lookup(engine, ContainerBook(), clock=lambda: 100.0)
     containers = [engine.create("true") for _ in range(BURST + 1)]
-    monkeypatch.setattr("connectors.docker.lookup.asyncio.sleep", sleep)
+    monkeypatch.setattr("connectors.docker.events.lookup.asyncio.sleep", sleep)
     for container in containers:
         await lookup.learn([death(container)])
     assert [wait for wait in waits if wait] == [pytest.approx(0.05)]

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.docker import readings
-from connectors.docker.text import LABELS, clean, clean_labels
+from connectors.docker.api.text import LABELS, clean, clean_labels
+from connectors.docker.containers import readings
 
 ID = "0123456789abcdef" * 4
 

@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 
 from structlog.testing import capture_logs
 
-from connectors.docker.book import ContainerBook
-from connectors.docker.events import DockerEvents, EventSettings
+from connectors.docker.containers.book import ContainerBook
+from connectors.docker.containers.listing import DockerListing, ListingSettings
+from connectors.docker.containers.resync import Resync
+from connectors.docker.events.lookup import Lookup
+from connectors.docker.events.source import DockerEvents, EventSettings
 from connectors.docker.fake import FakeEngine
-from connectors.docker.listing import DockerListing, ListingSettings
-from connectors.docker.lookup import Lookup
-from connectors.docker.resync import Resync
 from engine.ports.docker import ContainerSummary
 from tests.contract.docker.watching import RecordingSink
 from tests.lab.waiting import until

@@ -8,7 +8,7 @@ import pytest
 
 from connectors.host import disks
 from connectors.host.disks import DiskUsage, Usage, host_root, usage
-from connectors.periodic import Facts
+from connectors.sources.periodic import Facts
 from engine.facts import Retraction
 from engine.facts.host import Disk, Source
 from tests.unit.mounts.fakes import AT

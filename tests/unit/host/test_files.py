@@ -11,12 +11,12 @@ import pytest
 
 from connectors.host import files
 from connectors.host.files import OpenFiles, count_open, parse_limits, sizes_tell
-from connectors.periodic import Facts
+from connectors.sources.periodic import Facts
 from engine.facts import Retraction
 from engine.facts.host import ProcessFiles
 from tests.lab.waiting import until
+from tests.unit.host.children import child
 from tests.unit.mounts.fakes import AT
-from tests.unit.processes.children import child
 from tests.unit.proctree import LIMITS, ProcTree
 
 ID = "a1" * 32

@@ -3,7 +3,7 @@
 from typing import Any
 
 from engine.facts import Fact, Retraction
-from engine.facts.clock import SECOND, Micros, from_micros
+from engine.facts.timestamps import SECOND, Micros, from_micros
 from engine.inference.core import Core
 from engine.inference.decision import Decision
 from engine.rules.model import RuleSet

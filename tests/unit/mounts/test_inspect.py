@@ -2,7 +2,7 @@
 
 from connectors.mounts.inspect import InspectMounts, MountSweep
 from connectors.mounts.leaks import LeakBook
-from connectors.periodic import Facts
+from connectors.sources.periodic import Facts
 from engine.facts import Retraction
 from engine.facts.docker import MountLeak
 from engine.facts.host import Source

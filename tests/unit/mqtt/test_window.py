@@ -4,7 +4,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.mqtt.suspects import Suspects
+from connectors.mqtt.poison import Suspects
 from connectors.mqtt.window import Window
 from engine.ports.broker import OutboxRow
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.facts.clock import SECOND, format_duration
+from engine.facts.timestamps import SECOND, format_duration
 from engine.rules.model import Rate
 from engine.rules.units import MAX_DURATION, parse_duration, parse_rate
 

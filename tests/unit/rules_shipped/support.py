@@ -4,14 +4,14 @@ import functools
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from connectors.parsers import LineParser, LogSource, ReportAssembler
 from engine.facts import Fact
-from engine.facts.clock import to_micros
+from engine.facts.timestamps import to_micros
 from engine.inference.core import Core
 from engine.inference.decision import Decision
+from engine.logparse import LineParser, LogSource, ReportAssembler
 from engine.rules.model import RuleSet
 from engine.rules.reader import read_rules, render_text
-from engine.shipped import shipped_rules
+from engine.rules.shipped import shipped_rules
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 

@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 
 from engine.facts import Fact
-from engine.facts.clock import to_micros
 from engine.facts.docker import Container, Daemon
 from engine.facts.host import ProcessFiles
-from engine.runtime.jobs import Job
-from engine.runtime.saying import Doings, summary
+from engine.facts.timestamps import to_micros
+from engine.pipeline.action_history import Doings, summary
+from engine.pipeline.jobs import Job
 from tests.unit.rules_shipped.support import NOW, Rules
 
 FILES = ProcessFiles(at=NOW, pid=77, process="bird", container_id="c1", open=900, soft_limit=1024, hard_limit=4096, ratio=0.88)

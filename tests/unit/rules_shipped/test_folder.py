@@ -5,7 +5,7 @@ import re
 import pytest
 
 from engine.rules.model import AlertEffect, Rule
-from engine.shipped import shipped_rules
+from engine.rules.shipped import shipped_rules
 from tests.unit.rules_shipped.support import ruleset
 
 ALERTING = [rule for rule in ruleset().rules if any(isinstance(effect, AlertEffect) for effect in rule.then)]

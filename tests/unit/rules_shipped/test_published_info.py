@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from connectors.docker import readings
+from connectors.docker.containers import readings
 from connectors.docker.fake import FakeEngine
-from connectors.docker.health import DockerHealth, HealthSettings
+from connectors.docker.health.source import DockerHealth, HealthSettings
 from engine.facts import Fact, Retraction
 from engine.facts.docker import Daemon
 from tests.unit.rules_shipped.support import Rules

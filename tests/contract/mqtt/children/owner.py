@@ -4,7 +4,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from connectors.mqtt.own_broker import OwnBroker
+from connectors.mqtt.embedded_broker import OwnBroker
 
 
 async def main() -> None:

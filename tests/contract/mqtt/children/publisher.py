@@ -6,7 +6,7 @@ import sys
 from connectors.mqtt.fake import MemoryOutbox
 from connectors.mqtt.publisher import MqttPublisher
 from connectors.mqtt.settings import BrokerSettings
-from engine.payloads import StatusData, last_will, status_event
+from engine.messages.cloudevents import StatusData, last_will, status_event
 
 publisher = MqttPublisher(
     BrokerSettings.from_url(sys.argv[1]),

@@ -1,0 +1,241 @@
+"""The Docker Engine API over HTTP, by aiodocker's low-level query call: the only module that speaks it.
+
+One client is one pool of connections. Events, probes and remedies each get their own, so that a call that hangs takes no
+connection from the others.
+
+The API version is negotiated once, by the header that `/_ping` answers with: `/version`, which aiodocker would ask, hangs when
+containerd hangs. It is negotiated anew after the engine was gone, since it may come back as another version.
+"""
+
+import asyncio
+import contextlib
+import json
+import re
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiodocker
+import aiohttp
+
+from connectors.docker.api.errors import AIODOCKER_NO_CONNECTION, refused, unreachable
+from connectors.docker.containers import readings
+from engine.errors import EngineError
+from engine.ports.docker import ContainerDetail, ContainerSummary, EngineInfo, EngineVersion, Pruned
+
+_API_VERSION = re.compile(r"[0-9]{1,2}\.[0-9]{1,3}\Z")
+_OLDEST_API = "1.24"
+"""Docker 1.12, the oldest that the incidents tell of; engines that name no version in `/_ping` are of that time."""
+
+_EXEC_BYTES = 64 * 1024
+"""Output of a command that is read; more than an error message is nobody's use."""
+
+_LARGE_BYTES = 256 * 1024
+"""Above this an answer is parsed in a thread: 1.9 MB (3,000 containers) take 20 ms, which the event stream would wait for."""
+
+_ANSWER_BYTES = 256 * 1024 * 1024
+"""No list is that long: 6,000 containers with 40 KB of labels each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long to wait, in seconds."""
+
+    connect: float = 5.0
+    """For the connection. On a local socket it takes microseconds, or for ever when the engine's backlog is full."""
+    call: float = 30.0
+    """For one whole call. A list of 3,000 containers takes 0.14 s, on a busy host some seconds."""
+    remove: float = 60.0
+    """For a removal: the engine itself tries a busy one for 5 s, and large layers take long to delete."""
+    answer: float = 10.0
+    """For the first byte of the event stream."""
+
+
+class DockerClient:
+    """A `ContainerEngine` over HTTP. Create it inside a running event loop, and close it."""
+
+    def __init__(self, address: str, *, timeouts: Timeouts | None = None) -> None:
+        """No connection is made yet.
+
+        Args:
+            address: as `endpoint.resolve` gives it.
+            timeouts: None: the defaults.
+        """
+        self.address = address
+        self._timeouts = timeouts or Timeouts()
+        self._api = ""
+        self._docker = aiodocker.Docker(
+            url=address,
+            api_version=f"v{_OLDEST_API}",  # replaced by what is negotiated
+            timeout=self._limit(self._timeouts.call),
+        )
+
+    def _limit(self, total_s: float | None) -> aiohttp.ClientTimeout:
+        return aiohttp.ClientTimeout(total=total_s, sock_connect=self._timeouts.connect)
+
+    async def close(self) -> None:
+        """Give the connections back. May be called twice."""
+        await self._docker.close()
+
+    async def ping(self) -> None:
+        """See the port. Settles the API version too."""
+        async with self._answer("_ping", limit=self._limit(self._timeouts.call), versioned=False) as response:
+            await self._read(response)
+            named = response.headers.get("Api-Version", "")
+        self._api = named if _API_VERSION.match(named) else _OLDEST_API
+        self._docker.api_version = f"v{self._api}"
+
+    async def version(self) -> EngineVersion:
+        """See the port."""
+        return readings.version(await self._json("version"))
+
+    async def info(self) -> EngineInfo:
+        """See the port."""
+        return readings.info(await self._json("info"))
+
+    async def list_containers(self, *, ids: Collection[str] = (), statuses: Collection[str] = ()) -> list[ContainerSummary]:
+        """See the port."""
+        filters = {name: list(values) for name, values in (("id", ids), ("status", statuses)) if values}
+        query = {"all": "1"} | ({"filters": json.dumps(filters)} if filters else {})
+        return readings.summaries(await self._json("containers/json", query=query))
+
+    async def inspect(self, container: str) -> ContainerDetail:
+        """See the port."""
+        detail = readings.detail(await self._json(f"containers/{_checked(container)}/json"))
+        if detail is None:
+            raise EngineError(f"inspect of {container} gave an answer without an id", kind="failed")
+        return detail
+
+    async def remove(self, container: str, *, force: bool = False, volumes: bool = False) -> None:
+        """See the port."""
+        query = {"force": str(int(force)), "v": str(int(volumes))}
+        await self._json(f"containers/{_checked(container)}", method="DELETE", query=query, total_s=self._timeouts.remove)
+
+    async def restart(self, container: str, *, timeout_s: int | None = None) -> None:
+        """See the port."""
+        query = {} if timeout_s is None else {"t": str(timeout_s)}
+        total = self._timeouts.call + (10 if timeout_s is None else timeout_s)
+        await self._json(f"containers/{_checked(container)}/restart", method="POST", query=query, total_s=total)
+
+    async def prune_images(self) -> Pruned:
+        """See the port."""
+        query = {"filters": json.dumps({"dangling": ["true"]})}
+        answer = await self._json("images/prune", method="POST", query=query, total_s=self._timeouts.remove)
+        return readings.pruned(answer)
+
+    async def exec_in(self, container: str, argv: Sequence[str]) -> tuple[int, str]:
+        """Run a command in a running container with full privileges (`docker exec --privileged`): exit code and output.
+
+        Raises:
+            EngineError: there is no such container, it does not run, or the engine does not answer.
+        """
+        await self._negotiate()
+        try:
+            async with asyncio.timeout(self._timeouts.call):
+                execution = await self._docker.containers.container(_checked(container)).exec(list(argv), privileged=True)
+                output = bytearray()
+                async with execution.start(detach=False) as stream:
+                    while (message := await stream.read_out()) is not None and len(output) < _EXEC_BYTES:
+                        output += message.data
+                code = (await execution.inspect()).get("ExitCode")
+        except aiodocker.DockerError as error:
+            raise refused(error.status, error.message) from error
+        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+            raise self._gone(error) from error
+        return (int(code) if code is not None else -1), output.decode("utf-8", "replace")
+
+    @asynccontextmanager
+    async def events(self, *, since: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """See the port."""
+        await self._negotiate()
+        # No bound for the whole: a stream has no end. What waits for its bytes has a time-out of its own.
+        limit = self._limit(None)
+        async with self._answer("events", query={"since": since}, limit=limit, first_byte_s=self._timeouts.answer) as response:
+            yield self._chunks(response)
+
+    async def _chunks(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in response.content.iter_any():
+                yield chunk
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._gone(error) from error
+
+    async def _negotiate(self) -> None:
+        if not self._api:
+            await self.ping()
+
+    async def _json(
+        self, path: str, *, method: str = "GET", query: Mapping[str, str] | None = None, total_s: float | None = None
+    ) -> Any:
+        """The answer as JSON; None where it has no body."""
+        await self._negotiate()
+        async with self._answer(path, method=method, query=query, limit=self._limit(total_s or self._timeouts.call)) as response:
+            body = await self._read(response)
+        if not body:
+            return None
+        try:
+            return await asyncio.to_thread(_parse, body) if len(body) > _LARGE_BYTES else _parse(body)
+        except (ValueError, RecursionError) as error:
+            raise EngineError(f"the answer to {method} /{path} cannot be read: {error}", kind="failed") from error
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        body = bytearray()
+        try:
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > _ANSWER_BYTES:
+                    raise EngineError(f"an answer of more than {_ANSWER_BYTES} bytes is no answer", kind="failed")
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._gone(error) from error
+        return bytes(body)
+
+    @asynccontextmanager
+    async def _answer(
+        self,
+        path: str,
+        *,
+        limit: aiohttp.ClientTimeout,
+        method: str = "GET",
+        query: Mapping[str, str] | None = None,
+        versioned: bool = True,
+        first_byte_s: float | None = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The response to a request; closed in any case, since a leaked stream holds its connection for ever."""
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(first_byte_s):
+                    request = self._docker._query(  # noqa: SLF001 - the one call that gives the raw stream; the version is pinned
+                        path, method, params=dict(query or {}), timeout=limit, versioned_api=versioned
+                    )
+                    response = await stack.enter_async_context(request)
+            except aiodocker.DockerError as error:
+                if error.status == AIODOCKER_NO_CONNECTION:
+                    raise self._gone(error) from error
+                raise refused(error.status, error.message) from error
+            except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+                raise self._gone(error) from error
+            except (ValueError, LookupError, TypeError, RecursionError) as error:
+                # aiodocker reads the text of a refusal, and stumbles over one that is no UTF-8 or no JSON.
+                raise EngineError(f"the answer to {method} /{path} cannot be read: {error}", kind="failed") from error
+            stack.callback(response.close)  # keeps the connection when the body was read to its end
+            yield response
+
+    def _gone(self, error: BaseException) -> EngineError:
+        what = unreachable(error, self.address)
+        if what.kind != "timeout":
+            self._api = ""  # it may come back as another version
+        return what
+
+
+def _parse(body: bytes) -> Any:
+    with contextlib.suppress(UnicodeDecodeError):
+        return json.loads(body)
+    return json.loads(body.decode("utf-8", "replace"))
+
+
+def _checked(container: str) -> str:
+    """An id or name fit to stand in a path: nothing that a rule hands over may ask for another resource."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}", container):
+        raise EngineError(f"{container[:80]!r} is no container id", kind="not_found")
+    return container

@@ -1,0 +1,1 @@
+"""Containers as Docker lists them."""

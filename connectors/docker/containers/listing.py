@@ -1,0 +1,202 @@
+"""The truth about containers, by listing and inspecting them. Knows no HTTP: it asks through the port.
+
+Three paces. A list of all when somebody asks for it (the event source, after a gap or a new connection) and every minute. A list
+of those in `removing` or `dead` every two seconds, which costs next to nothing while there are none: no event tells of a removal
+that failed, and `filters status=dead` alone misses it (the list calls it `removing` until the engine is restarted). And, in the
+same round, a bounded number of inspections.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+
+from connectors.docker.containers.book import Change, ContainerBook
+from connectors.docker.containers.resync import Resync
+from connectors.docker.containers.source_state import SourceState
+from connectors.docker.containers.watchlist import Watchlist
+from connectors.sources.backoff import backoff
+from engine.errors import EngineError
+from engine.facts import Retraction
+from engine.facts.docker import Container
+from engine.ports.docker import ContainerEngine, ContainerSummary
+from engine.ports.sources import Sink
+
+log = structlog.get_logger(__name__)
+
+_DYING = ("removing", "dead")
+_SHARE = 50
+_SLICE = 500
+"""Facts handed over at once: a list of 6,000 must not keep an event waiting for all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListingSettings:
+    """How often to look. Times in seconds."""
+
+    interval: float = 60.0
+    """Between lists of all, when nobody asks for one."""
+    round: float = 2.0
+    """Between lists of the dying, and so the delay with which a failed removal is noticed."""
+    longest_round: float = 4.0
+    """The same on a host with very many containers, where this list is slow: 27 ms with 3,000."""
+    at_least: float = 1.0
+    """Between two lists of all, however often they are asked for."""
+    inspect_timeout: float = 5.0
+    """For one inspection; one that hangs (the health probe tells) must not keep the others waiting."""
+    concurrency: int = 4
+    """Inspections at a time."""
+    longest_pause: float = 5.0
+    """After lists that failed, the pauses grow from one second to this: no longer, since the engine may be back any moment."""
+
+
+class DockerListing:
+    """Tells `container` facts, and takes them back. Has no cursor: each start lists everything anew."""
+
+    name = "docker_listing"
+
+    def __init__(
+        self,
+        engine: ContainerEngine,
+        book: ContainerBook,
+        resync: Resync,
+        *,
+        host: str = "",
+        known: Iterable[str] = (),
+        settings: ListingSettings | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Nothing is asked before `run`.
+
+        Args:
+            engine: a client for lists and inspections.
+            book: shared with the event source.
+            resync: shared with the event source.
+            host: name of the host in facts.
+            known: ids of containers that working memory still holds from before a restart; those that are gone are taken back.
+            settings: None: the defaults.
+            now: event time.
+            clock: seconds on a clock that does not go back.
+        """
+        self._engine = engine
+        self._book = book
+        self._resync = resync
+        self._host = host
+        self._known = frozenset(known)
+        self._settings = settings or ListingSettings()
+        self._now = now
+        self._clock = clock
+        self._state = SourceState(self.name, host)
+        self._watchlist = Watchlist()
+        self._filter_works = True
+        self._took_s = 0.0
+        """Seconds the last list of the dying took."""
+
+    async def run(self, sink: Sink, cursor: str | None) -> None:  # noqa: ARG002 - listing starts anew each time, cursor or not
+        """See `FactSource`. Goes on until cancelled, whatever the engine does."""
+        settings = self._settings
+        waits = backoff(1.0, settings.longest_pause)
+        self._resync.request()
+        next_full = self._clock()
+        while True:
+            asked = await self._resync.wait(self._pause())
+            try:
+                if asked or self._clock() >= next_full:
+                    await self._list_all(sink)
+                    next_full = self._clock() + settings.interval
+                else:
+                    await self._look_at_the_dying(sink)
+                await self._inspect_due(sink)
+                await self._put(sink, self._state.tell("ok", self._now()))
+                waits = backoff(1.0, settings.longest_pause)
+            except EngineError as error:
+                told = self._state.tell("lost", self._now(), str(error))
+                if told:
+                    log.warning("containers cannot be listed", action="pause_listing", error=str(error), kind=error.kind)
+                await self._put(sink, told)
+                next_full = self._clock()
+                await asyncio.sleep(next(waits))
+            else:
+                if asked:
+                    await asyncio.sleep(settings.at_least)
+
+    async def _list_all(self, sink: Sink) -> None:
+        number = self._resync.begin()
+        mark = self._book.mark(self._now())
+        summaries = await self._engine.list_containers()
+        listed = {summary.id for summary in summaries}
+        gone = self._known - listed
+        self._known = frozenset()
+        changes: list[Change] = [
+            Retraction(retract=Container.KIND, key=id_, at=mark.at, host=self._host, source="docker") for id_ in sorted(gone)
+        ]
+        # In slices, giving way between them: 6,000 new containers take a fifth of a second to be made facts of.
+        for start in range(0, len(summaries), _SLICE):
+            changes += self._book.apply_list(mark, summaries[start : start + _SLICE])
+            await self._put(sink, changes)
+            changes = []
+            await asyncio.sleep(0)
+        changes += self._book.retire(mark, listed)
+        await self._put(sink, changes)
+        self._resync.finish(number)
+
+    def _pause(self) -> float:
+        """Until the next round: such that the engine is not kept busy for more than a fiftieth of the time."""
+        return min(max(self._settings.round, _SHARE * self._took_s), self._settings.longest_round)
+
+    async def _look_at_the_dying(self, sink: Sink) -> None:
+        mark = self._book.mark(self._now())
+        began = self._clock()
+        dying = await self._dying()
+        self._took_s = self._clock() - began
+        changes = self._book.apply_list(mark, dying)
+        await self._put(sink, changes)
+        listed = {summary.id for summary in dying}
+        vanished = [c.id for c in self._book.containers() if c.status in _DYING and c.id not in listed]
+        await self._inspect(sink, vanished)
+
+    async def _dying(self) -> list[ContainerSummary]:
+        if self._filter_works:
+            try:
+                return await self._engine.list_containers(statuses=_DYING)
+            except EngineError as error:
+                if error.status is None or error.kind not in ("failed", "conflict"):
+                    raise
+                # Docker before 1.13 knows no `removing`, Podman no `dead`.
+                self._filter_works = False
+                log.info("the engine refuses the filter", action="list_all_instead", error=str(error))
+        return [summary for summary in await self._engine.list_containers() if summary.status in _DYING]
+
+    async def _inspect_due(self, sink: Sink) -> None:
+        await self._inspect(sink, self._watchlist.due(self._book.containers(), self._clock()))
+
+    async def _inspect(self, sink: Sink, containers: list[str]) -> None:
+        gate = asyncio.Semaphore(self._settings.concurrency)
+
+        async def one(container: str) -> list[Change]:
+            async with gate:
+                return await self._inspected(container)
+
+        if containers:
+            results = await asyncio.gather(*(one(container) for container in containers))
+            await self._put(sink, [change for result in results for change in result])
+
+    async def _inspected(self, container: str) -> list[Change]:
+        mark = self._book.mark(self._now())
+        try:
+            async with asyncio.timeout(self._settings.inspect_timeout):
+                detail = await self._engine.inspect(container)
+        except TimeoutError:
+            return []
+        except EngineError as error:
+            return self._book.apply_gone(mark, container) if error.kind == "not_found" else []
+        return self._book.apply_detail(mark, detail)
+
+    async def _put(self, sink: Sink, changes: Iterable[Change]) -> None:
+        facts = self._book.still_true(changes)
+        if facts:
+            await sink.put(facts)

@@ -1,0 +1,212 @@
+"""The engine's JSON into typed readings. Pure; takes whatever comes.
+
+What is missing or of another type becomes empty or None, never an error: over thirty API versions every field has been absent
+somewhere, and Podman has states of its own. Only an entry without an id is left out, since nothing could be said about it.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, cast, get_args
+
+from connectors.docker.api.text import NAME_CHARS, VALUE_CHARS, clean, clean_labels
+from engine.facts.docker import ContainerStatus
+from engine.ports.docker import ContainerDetail, ContainerSummary, EngineInfo, EngineVersion, Pruned
+
+ID = re.compile(r"[0-9a-f]{64}\Z")
+_STATES = frozenset(get_args(ContainerStatus))
+_PODMAN: dict[str, ContainerStatus] = {
+    "configured": "created",
+    "initialized": "created",
+    "stopped": "exited",
+    "stopping": "running",
+}
+_EXITED = re.compile(r"(?:Exited|Restarting) \((-?[0-9]{1,10})\)")
+_HEALTH = re.compile(r"\((?:health: )?(starting|healthy|unhealthy)\)")
+_FRACTION = re.compile(r"(\.\d{1,6})\d*")
+_YEAR_ONE = "0001-01-01"
+"""Go's zero time: it has not happened yet."""
+_WARNINGS = 50
+_PAIRS = 200
+
+
+def summaries(answer: object) -> list[ContainerSummary]:
+    """The answer of GET /containers/json."""
+    return [_summary(entry) for entry in _list(answer) if isinstance(entry, dict) and _id(entry)]
+
+
+def _id(entry: Mapping[str, Any]) -> str:
+    container = entry.get("Id")
+    return container if isinstance(container, str) and ID.match(container) else ""
+
+
+def _summary(entry: Mapping[str, Any]) -> ContainerSummary:
+    status_text = clean(entry.get("Status"), NAME_CHARS)
+    status = _status(entry.get("State")) or _status_by_text(status_text)
+    exited = _EXITED.match(status_text) if status in ("exited", "restarting") else None
+    health = _HEALTH.search(status_text)
+    created = entry.get("Created")
+    return ContainerSummary(
+        id=_id(entry),
+        name=_own_name(_list(entry.get("Names"))),
+        image=clean(entry.get("Image")),
+        command=clean(entry.get("Command")),
+        status=status,
+        exit_code=int(exited[1]) if exited else None,
+        health=health[1] if health else None,
+        created_at=_from_seconds(created) if isinstance(created, int) else None,
+        labels=clean_labels(entry.get("Labels")),
+    )
+
+
+def _own_name(names: Sequence[Any]) -> str:
+    """Its own name among those that links give it (`/other/alias`): the one with a single slash."""
+    texts = [name for name in names if isinstance(name, str)]
+    own = next((name for name in texts if name.count("/") <= 1), texts[0] if texts else "")
+    return clean(own.lstrip("/"), NAME_CHARS)
+
+
+def _status(state: object) -> ContainerStatus | None:
+    if not isinstance(state, str) or not state:
+        return None
+    lower = state.lower()
+    if lower in _STATES:
+        return cast("ContainerStatus", lower)
+    # A state that is not known counts as running: that is the one which no remedy touches.
+    return _PODMAN.get(lower, "running")
+
+
+def _status_by_text(text: str) -> ContainerStatus:
+    """Before API 1.23 the list had no State, only "Up 5 minutes (Paused)", "Exited (0) …", "Dead", "Removal In Progress"."""
+    if text.startswith("Up"):
+        return "paused" if text.endswith("(Paused)") else "running"
+    starts: dict[str, ContainerStatus] = {
+        "Exited": "exited",
+        "Restarting": "restarting",
+        "Dead": "dead",
+        "Removal": "removing",
+        "Created": "created",
+    }
+    return next((status for start, status in starts.items() if text.startswith(start)), "created" if not text else "running")
+
+
+def detail(answer: object) -> ContainerDetail | None:
+    """The answer of GET /containers/ID/json; None when it has no id."""
+    entry = _map(answer)
+    if not _id(entry):
+        return None
+    state, config = _map(entry.get("State")), _map(entry.get("Config"))
+    status = _status(state.get("Status")) or _status_by_flags(state)
+    exit_code, pid, error = _int(state.get("ExitCode")), _int(state.get("Pid")), clean(state.get("Error"))
+    finished = read_time(state.get("FinishedAt"))
+    oom_killed = state.get("OOMKilled")
+    health = clean(_map(state.get("Health")).get("Status"), NAME_CHARS)
+    return ContainerDetail(
+        id=_id(entry),
+        name=clean(entry.get("Name"), NAME_CHARS).lstrip("/"),
+        image=clean(config.get("Image")),
+        command=command_of(entry.get("Path"), entry.get("Args")),
+        status=status,
+        # A container that never ran, or runs, has exit code 0 too; one that could not start has 127 or so and never finished.
+        exit_code=exit_code if (finished or exit_code) and status not in ("running", "paused") else None,
+        oom_killed=oom_killed if isinstance(oom_killed, bool) else None,
+        error=error or None,
+        health=health if health not in ("", "none") else None,
+        created_at=read_time(entry.get("Created")),
+        started_at=read_time(state.get("StartedAt")),
+        finished_at=finished,
+        labels=clean_labels(config.get("Labels")),
+        pid=pid if pid and pid > 0 else None,
+    )
+
+
+def _status_by_flags(state: Mapping[str, Any]) -> ContainerStatus:
+    """Before API 1.21 inspect had flags only (container/state.go, StateString)."""
+    flags: tuple[tuple[str, ContainerStatus], ...] = (
+        ("RemovalInProgress", "removing"),
+        ("Dead", "dead"),
+        ("Paused", "paused"),
+        ("Restarting", "restarting"),
+        ("Running", "running"),
+    )
+    for flag, status in flags:
+        if state.get(flag) is True:
+            return status
+    return "exited" if read_time(state.get("StartedAt")) else "created"
+
+
+def command_of(path: object, args: object) -> str:
+    """Entrypoint and arguments as the list shows them: arguments with a space in single quotes (daemon/list.go)."""
+    words = [path if isinstance(path, str) else ""]
+    words += [f"'{word}'" if " " in word else word for word in _list(args) if isinstance(word, str)]
+    return clean(" ".join(words)[: 2 * VALUE_CHARS])
+
+
+def version(answer: object) -> EngineVersion:
+    """The answer of GET /version."""
+    entry = _map(answer)
+    return EngineVersion(
+        version=clean(entry.get("Version"), NAME_CHARS),
+        api_version=clean(entry.get("ApiVersion"), NAME_CHARS),
+        kernel=clean(entry.get("KernelVersion"), NAME_CHARS),
+    )
+
+
+def info(answer: object) -> EngineInfo:
+    """The answer of GET /info."""
+    entry = _map(answer)
+    pairs = [pair for pair in _list(entry.get("DriverStatus"))[:_PAIRS] if isinstance(pair, list) and len(pair) == 2]  # noqa: PLR2004 - a pair
+    return EngineInfo(
+        version=clean(entry.get("ServerVersion"), NAME_CHARS),
+        kernel=clean(entry.get("KernelVersion"), NAME_CHARS),
+        storage_driver=clean(entry.get("Driver"), NAME_CHARS),
+        cgroup_driver=clean(entry.get("CgroupDriver"), NAME_CHARS),
+        root_dir=clean(entry.get("DockerRootDir")),
+        driver_status=tuple((clean(name, NAME_CHARS), clean(value, NAME_CHARS)) for name, value in pairs),
+        containers=_count(entry.get("Containers")),
+        running=_count(entry.get("ContainersRunning")),
+        stopped=_count(entry.get("ContainersStopped")),
+        warnings=tuple(clean(text, VALUE_CHARS) for text in _list(entry.get("Warnings"))[:_WARNINGS] if isinstance(text, str)),
+    )
+
+
+def pruned(answer: object) -> Pruned:
+    """The answer of POST /images/prune."""
+    entry = _map(answer)
+    return Pruned(count=len(_list(entry.get("ImagesDeleted"))), bytes=_count(entry.get("SpaceReclaimed")) or 0)
+
+
+def read_time(text: object) -> datetime | None:
+    """A time of RFC 3339 with nanoseconds; None when there is none, when it cannot be read, and for Go's zero time."""
+    if not isinstance(text, str) or not text or text.startswith(_YEAR_ONE) or len(text) > NAME_CHARS:
+        return None
+    try:
+        at = datetime.fromisoformat(_FRACTION.sub(r"\1", text, count=1))
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _from_seconds(seconds: int) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _int(value: object) -> int | None:
+    """A whole number that fits a fact (and JSON readers that count in doubles)."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 53 else None
+
+
+def _count(value: object) -> int | None:
+    number = _int(value)
+    return number if number is not None and number >= 0 else None
+
+
+def _map(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -1,0 +1,1 @@
+"""Whether Docker answers, and what hangs."""

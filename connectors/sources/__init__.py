@@ -1,0 +1,1 @@
+"""What every source uses: pauses, periods, threads, trends."""

@@ -1,0 +1,1 @@
+"""The way of a fact: intake, core, actions, alerts, journal, in one loop."""

@@ -1,0 +1,114 @@
+"""A job: an action that was decided on, from the first attempt to the last. Kept in the journal as JSON between attempts."""
+
+import json
+from collections.abc import Container
+from hashlib import sha256
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from engine.action_catalog import ACTIONS
+from engine.facts.timestamps import Micros, from_micros, rfc3339
+from engine.inference.decision import Decision
+from engine.rules.model import Rate, Retry
+
+_REASONS = 8
+"""Newest further reasons that a job remembers: enough that one of them is the one that lasts."""
+
+
+class Job(BaseModel):
+    """One action on one target. Times in microseconds of the wall clock, so that a schedule outlives the process."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str
+    activation: str
+    """The firing that decided it."""
+    also: list[str] = Field(default_factory=list)
+    """Firings that asked for the same while it was there: it is wanted for as long as one of all these is."""
+    rule: str
+    key: str
+    action: str
+    params: dict[str, Any] = Field(default_factory=dict)
+    target: str
+    container: str | None = None
+    attempts_made: int = 0
+    waits: int = 0
+    due: Micros
+    decided_at: Micros
+    retry: Retry | None = None
+    rate: Rate | None = None
+    facts: list[str] = Field(default_factory=list)
+
+    @classmethod
+    def of(cls, decision: Decision) -> Self:
+        """The job that carries out a decision."""
+        spec = ACTIONS[str(decision.action)]
+        content = json.dumps([decision.activation, decision.action, decision.params], sort_keys=True, default=str)
+        container = decision.params.get(spec.container) if spec.container else None
+        return cls(
+            id=sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:20],
+            activation=decision.activation,
+            rule=decision.rule,
+            key=decision.key,
+            action=spec.name,
+            params=decision.params,
+            target=spec.target_of(decision.params),
+            container=str(container) if container else None,
+            due=decision.at,
+            decided_at=decision.at,
+            retry=decision.retry,
+            rate=decision.rate,
+            facts=list(decision.facts)[:100],  # a storm's thousand supporters are in the audit of the storm itself
+        )
+
+    def kept(self) -> str:
+        """As the journal keeps it. A path that is no UTF-8 has lone surrogates in it, which pydantic's own JSON refuses."""
+        return json.dumps(self.model_dump(mode="json"))
+
+    @classmethod
+    def taken_back(cls, text: str) -> Self:
+        """From the journal.
+
+        Raises:
+            ValueError: it is no job.
+        """
+        return cls.model_validate(json.loads(text))
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Action and target: there is one job for each."""
+        return (self.action, self.target)
+
+    def join(self, other: Self, active: Container[str]) -> None:
+        """Another firing asks for the same. Reasons that stand no longer make room: each new firing of a rule is one."""
+        known = {self.activation, *self.also}
+        new = [activation for activation in (other.activation, *other.also) if activation not in known]
+        self.also = [*(activation for activation in self.also if activation in active), *new][-_REASONS:]
+
+    def wanted(self, active: Container[str]) -> bool:
+        """Whether a firing that asked for it still stands."""
+        return self.activation in active or any(activation in active for activation in self.also)
+
+    def result_fields(self) -> dict[str, Any]:
+        """What the fact about an attempt says of the job."""
+        return {
+            "fact_id": f"{self.id}#{self.attempts_made + self.waits}",
+            "action": self.action,
+            "target": self.target,
+            "container_id": self.container,
+            "attempt": max(1, self.attempts_made),
+            "rule": self.rule,
+            "source": "action",
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """For the status: what waits, and until when."""
+        return {
+            "action": self.action,
+            "target": self.target,
+            "rule": self.rule,
+            "attempts": self.attempts_made,
+            "due": rfc3339(self.due),
+            "since": from_micros(self.decided_at).isoformat(timespec="seconds"),
+        }

@@ -1,0 +1,1 @@
+"""Recorded facts through the rules, and what two sets of rules decide differently."""

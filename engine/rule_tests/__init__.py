@@ -1,0 +1,1 @@
+"""Tests of rules (`*.test.yaml`): reading, running, and which rules they reach."""

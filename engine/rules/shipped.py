@@ -1,0 +1,11 @@
+"""Where the rules are that come with dockwarden."""
+
+from pathlib import Path
+
+_ENGINE = Path(__file__).parent.parent
+
+
+def shipped_rules() -> Path:
+    """Inside the package when it is installed, beside the code in a checkout."""
+    inside = _ENGINE / "shipped_rules"
+    return inside if inside.is_dir() else _ENGINE.parent / "rules"

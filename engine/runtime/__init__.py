@@ -1,1 +1,0 @@
-"""What runs the core: queues, tasks, retries, outbox."""
