@@ -1,4 +1,4 @@
-"""Time as a parameter: who needs it is handed a `Clock`. The process hands in the system's, tests and simulation a virtual one."""
+"""Time as a parameter: who needs it is handed a `Clock`. The process hands in the system's, tests a virtual one."""
 
 from typing import Protocol
 
