@@ -2,7 +2,7 @@
 
 cgroupfs driver: `/docker/<id>`, `/kubepods/burstable/pod<uid>/<id>`; systemd driver: `docker-<id>.scope`,
 `kubepods-burstable-pod<uid>.slice/cri-containerd-<id>.scope`, where `-` of a uid is written `_` because systemd makes levels of
-dashes (kubelet's cgroup_manager_linux.go, escapeSystemdCgroupName); containerd under systemd when told the raw form:
+dashes (kubelet's cgroup_manager_linux.go, escapeSystemdCgroupName); containerd under systemd in the raw form:
 `kubepods-….slice:cri-containerd:<id>`.
 """
 
@@ -22,18 +22,18 @@ _PARENTS = ("docker", "pod", "lxc", "k8s.io", "moby", "default")
 
 
 def describe(path: str) -> dict[str, str]:
-    """What the path tells: `container_id`, `runtime`, `pod_uid`, `qos`, each only where it does.
+    """What the path says: `container_id`, `runtime`, `pod_uid`, `qos`, each only where it does.
 
     The innermost container counts.
     """
-    told = _container(path)
+    found = _container(path)
     if "kubepods" not in path:
-        return told
+        return found
     if pods := _POD.findall(path):
         uid = str(pods[-1])
-        told["pod_uid"] = uid.replace("_", "-") if ".slice" in path else uid
-        told["qos"] = next((qos for qos in ("besteffort", "burstable") if qos in path), "guaranteed")
-    return told
+        found["pod_uid"] = uid.replace("_", "-") if ".slice" in path else uid
+        found["qos"] = next((qos for qos in ("besteffort", "burstable") if qos in path), "guaranteed")
+    return found
 
 
 def _container(path: str) -> dict[str, str]:

@@ -35,7 +35,7 @@ _THIN_POOL = re.compile(
     _FLAGS,
 )
 _NOT_STARTED = re.compile(
-    # "Error starting daemon" until 18.03; a second daemon is told "failed to start daemon, ensure docker is not running …"
+    # "Error starting daemon" until 18.03; a second daemon reports "failed to start daemon, ensure docker is not running …"
     r"(?:Error starting daemon: |[Ff]ailed to start daemon(?:: |, )"
     r"|(?=failed to start containerd: |unable to configure the Docker daemon ))"
     r"(?P<reason>.+)",
@@ -156,7 +156,7 @@ _READERS: tuple[tuple[tuple[str, ...], Callable[[str, Values], Reading | None]],
 
 
 def read_dockerd(record: Record) -> Reading | None:
-    """The trouble that this record tells, None when it tells none."""
+    """The problem that this record reports, None when it reports none."""
     error = record.values.get("error", "")
     message = f"{record.message}: {error}" if error else record.message
     for words, read in _READERS:

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 MAX_LINE_CHARS = 65_536
 """Longer lines are cut before anything looks at them. The kernel's own limit is 1,024 bytes a record (PRINTK_MESSAGE_MAX in
-kernel/printk/internal.h: 2,048); dockerd quotes whole request bodies, which tell nothing that the first 64 KiB do not."""
+kernel/printk/internal.h: 2,048); dockerd quotes whole request bodies, which say nothing that the first 64 KiB do not."""
 
 _UNPRINTABLE = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _COLOUR = re.compile(r"\x1b\[[0-9;]{0,16}m")
@@ -99,7 +99,7 @@ def unwrap_kernel(line: str) -> Frame | None:
     """The message in a line of a kernel log; None when somebody other than the kernel wrote it.
 
     A process may write to /dev/kmsg; such records bear a facility above 0, which is a priority of 8 and more
-    (kernel/printk/printk.c, devkmsg_write). Where the form shows the priority, they are told apart by it.
+    (kernel/printk/printk.c, devkmsg_write). Where the form shows the priority, it tells them apart.
     """
     line = line.strip()
     # Most patterns can begin with one sort of character only; asking for it first spares most of them.

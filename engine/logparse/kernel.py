@@ -1,4 +1,4 @@
-"""Kernel messages that stand for themselves: one line, one trouble. Pure.
+"""Kernel messages that stand for themselves: one line, one problem. Pure.
 
 The patterns follow the format strings of the kernel source, named beside each, from 2.6.18 to 6.17. They are anchored at the
 message's begin: an application that quotes a kernel message is no evidence. What the OOM killer and the slab allocator print
@@ -229,7 +229,7 @@ _READERS, _TABLE_READERS = _by_letter()
 
 
 def read_kernel(text: str) -> Reading | None:
-    """The trouble that this message alone tells, None when it tells none."""
+    """The problem that this message alone reports, None when it reports none."""
     for read in _READERS.get(text[:1], ()):
         if (reading := read(text)) is not None:
             return reading

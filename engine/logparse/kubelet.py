@@ -63,7 +63,7 @@ def _pod_fields(message: str, values: Values) -> Fields:
     uid: str | None = None
     listed = values.get("pods", "")
     text = f"{message} {listed} {values.get('pod', '')}"
-    # The pattern begins anywhere; its end is found much sooner, and tells where the first pod can begin.
+    # The pattern begins anywhere; its end is found much sooner, and shows where the first pod can begin.
     if (end := _OLD_POD_END.search(text)) is not None:
         for found in islice(_OLD_POD.finditer(text, max(0, end.start() - _OLD_NAME_CHARS)), MAX_PODS):
             pods.append(f"{found['namespace']}/{found['name']}")
@@ -150,7 +150,7 @@ _READERS: tuple[tuple[tuple[str, ...], Callable[[str, Values], Reading | None]],
     # Before each, words in small letters of which one stands in all that it recognises: to look for them costs a tenth of what
     # the pattern costs.
     (("eviction manager: ",), _eviction),
-    (("pleg",), _pleg),  # before `_runtime_down`: one line may say both, and this one tells for how long
+    (("pleg",), _pleg),  # before `_runtime_down`: one line may say both, and this one says for how long
     (("container runtime ",), _runtime_down),
     (("garbage collect",), _image_gc),
     ((" filesystem",), _removal),
@@ -161,7 +161,7 @@ _READERS: tuple[tuple[tuple[str, ...], Callable[[str, Values], Reading | None]],
 
 
 def read_kubelet(record: Record) -> Reading | None:
-    """The trouble that this record tells, None when it tells none."""
+    """The problem that this record reports, None when it reports none."""
     error = record.values.get("err") or record.values.get("error") or ""
     ready = record.values.get("runtimeReady", "")
     message = ": ".join(part for part in (record.message, error, ready) if part)

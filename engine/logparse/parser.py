@@ -1,16 +1,19 @@
-"""One line, one answer: what `dockwarden parse` prints. Pure."""
+"""Lines of a log into facts: for each line at once (`dockwarden parse`), or one fact for each problem (live logs). Sans-I/O.
+
+Knows how framing, records and readers follow one another, and no message itself.
+"""
 
 from datetime import datetime
 
 from engine.facts import Fact
 from engine.logparse.dockerd import read_dockerd
-from engine.logparse.facts import make_fact
-from engine.logparse.framing import MAX_LINE_CHARS, clean, unwrap_kernel
+from engine.logparse.framing import MAX_LINE_CHARS, Frame, clean, unwrap_kernel
 from engine.logparse.kernel import read_kernel
 from engine.logparse.kubelet import read_kubelet
+from engine.logparse.prefilter import TRIGGERS
+from engine.logparse.reading import LogSource, make_fact
 from engine.logparse.records import read_klog, read_logrus
-from engine.logparse.reports import Reports
-from engine.logparse.triggers import TRIGGERS, LogSource
+from engine.logparse.reports import Report, Reports
 
 
 class LineParser:
@@ -27,7 +30,7 @@ class LineParser:
         self._reports = Reports() if source == "kernel" else None
 
     def feed(self, line: str, received_at: datetime) -> Fact | None:
-        """The fact that the line tells, None for a line that tells none. Takes any string.
+        """The fact that the line makes, None for a line that makes none. Takes any string.
 
         Args:
             line: with or without its end; beyond 64 KiB it is cut.
@@ -57,8 +60,72 @@ class LineParser:
 
 
 def read_daemon(source: LogSource, line: str, received_at: datetime) -> Fact | None:
-    """The fact that a line of dockerd or the kubelet tells; in their logs every trouble is one line."""
+    """The fact that a line of dockerd or the kubelet makes; in their logs every problem is one line."""
     line = clean(line)
     record = read_klog(line) if source == "kubelet" else read_logrus(line)
     reading = read_kubelet(record) if source == "kubelet" else read_dockerd(record)
     return None if reading is None else make_fact(source, reading, line, record.at or received_at)
+
+
+class ReportAssembler:
+    """Reads one live log.
+
+    Of an OOM report it makes one `memcg_oom_kill` or `global_oom_kill` for each process killed, with container, process and
+    sizes, and one `…_oom_report` where the whole report was there; of a slab report one `slub_alloc_failure`, and one
+    `slub_report`. They come with the report's last line. When that line is missing they come with the first line that is of
+    something else, or by `flush`.
+    """
+
+    def __init__(self, source: LogSource) -> None:
+        self._source = source
+        self._triggers = TRIGGERS[source]
+        self._reports = Reports()
+
+    @property
+    def pending_since(self) -> datetime | None:
+        """When the first line of the report under way arrived; None when nothing is held back."""
+        return self._reports.pending_since
+
+    def feed(self, line: str, received_at: datetime) -> list[Fact]:
+        """The facts that this line completes. Takes any string.
+
+        Args:
+            line: with or without its end; beyond 64 KiB it is cut.
+            received_at: when the line was written, or else read. Aware.
+        """
+        if len(line) > MAX_LINE_CHARS:
+            line = line[:MAX_LINE_CHARS]
+        if not self._reports.pending:
+            for trigger in self._triggers:
+                if trigger in line:
+                    break
+            else:
+                return []
+        if self._source != "kernel":
+            fact = read_daemon(self._source, line, received_at)
+            return [] if fact is None else [fact]
+        return self._kernel(clean(line), received_at)
+
+    def _kernel(self, line: str, received_at: datetime) -> list[Fact]:
+        frame = unwrap_kernel(line)
+        if frame is None:
+            return []
+        if frame.clock in ("none", "delta"):
+            frame = frame._replace(clock="wall", seconds=received_at.timestamp())
+        step = self._reports.read(frame, received_at)
+        facts = [fact for report in step.ended for fact in _facts(report)]
+        if not step.part and (reading := read_kernel(frame.text)) is not None:
+            facts.append(make_fact("kernel", reading, line, frame.at or received_at))
+        return facts
+
+    def flush(self, now: datetime) -> list[Fact]:  # noqa: ARG002 -- a protocol of sources: they keep the time, and may hand it on
+        """The facts of a report that nothing follows. Call it when the log has been silent for a while, and at the end.
+
+        The facts have the time of the report's own lines, whatever `now`.
+        """
+        return [fact for report in self._reports.end_all() for fact in _facts(report)]
+
+
+def _facts(report: Report) -> list[Fact]:
+    frame: Frame = report.last
+    return [make_fact("kernel", reading, report.text, frame.at or report.arrived) for reading in report.readings()]

@@ -10,18 +10,14 @@ from datetime import datetime
 from typing import NamedTuple
 
 from engine.logparse.framing import Frame, may_follow
-from engine.logparse.oom import Part, Scope, is_filler, read_part
-from engine.logparse.reading import Fields, Reading
-from engine.logparse.slub import read_cache, read_failure
+from engine.logparse.memory import Part, Scope, is_filler, read_part, read_slab_cache, read_slab_failure
+from engine.logparse.reading import MAX_TEXT_CHARS, Fields, Reading
 
 MAX_REPORT_LINES = 20_000
 """Lines of one report, at most: a table of 16,000 tasks and what is around it. What goes on longer is no report."""
 
-MAX_TEXT_CHARS = 4_096
-"""Of the lines that a fact quotes."""
-
 _SHARED = ("container_id", "pod_uid", "qos", "runtime", "task_cgroup", "limit_cgroup", "oom_memcg", "task_memcg")
-"""What a later line of a report is told about the cgroup that an earlier one named."""
+"""What a later line of a report gets of the cgroup that an earlier one named."""
 
 
 @dataclass(slots=True)
@@ -41,7 +37,7 @@ class Report:
     group: bool = False
     stats: bool = False
     """It has lines that only a whole report has."""
-    told: bool = False
+    answered: bool = False
     """A line of it was answered with the kill."""
     adjacent: bool = False
     """The line before this one was `Kill process`."""
@@ -61,11 +57,11 @@ class Report:
         return "\n".join(self.quoted)[:MAX_TEXT_CHARS]
 
     def readings(self) -> list[Reading]:
-        """What it says as a whole: the trouble, then the report where there was a whole one. Empty when nothing was killed."""
+        """What it says as a whole: the problem, then the report where there was a whole one. Empty when nothing was killed."""
         if self.slub:
-            trouble: Reading = ("slub_alloc_failure", self.fields)
-            return [trouble, ("slub_report", self.fields)] if "cache" in self.fields else [trouble]
-        if not (self.told or "pid" in self.fields):
+            problem: Reading = ("slub_alloc_failure", self.fields)
+            return [problem, ("slub_report", self.fields)] if "cache" in self.fields else [problem]
+        if not (self.answered or "pid" in self.fields):
             return []
         if self.scope is None:
             return [("oom_victim", self.fields)]
@@ -77,7 +73,7 @@ class Step(NamedTuple):
     """What one line brought about."""
 
     answer: Reading | None = None
-    """What this line says, with what its report already told."""
+    """What this line says, with what its report said before."""
     ended: tuple[Report, ...] = ()
     """Reports that are complete, or that this line showed to be over."""
     part: bool = False
@@ -105,7 +101,7 @@ class Reports:
         """When the first line of what is under way arrived; None when nothing is."""
         return min((report.arrived for report in (self._kill, self._slab) if report is not None), default=None)
 
-    def take(self) -> list[Report]:
+    def end_all(self) -> list[Report]:
         """End what is under way."""
         ended = [report for report in (self._kill, self._slab) if report is not None]
         self._kill = self._slab = None
@@ -114,8 +110,8 @@ class Reports:
     def read(self, frame: Frame, arrived: datetime) -> Step:
         """One more line."""
         part = read_part(frame.text)
-        failure = read_failure(frame.text) if part is None else None
-        cache = read_cache(frame.text) if part is None and failure is None and self._slab is not None else None
+        failure = read_slab_failure(frame.text) if part is None else None
+        cache = read_slab_cache(frame.text) if part is None and failure is None and self._slab is not None else None
         ended: tuple[Report, ...] = ()
         if self._kill is not None and not _continues(self._kill, frame, part):
             ended = (self._kill,)
@@ -161,7 +157,7 @@ class Reports:
         elif part.kind == "group":
             report.group = True
         answer = _answer(report, part, shared)
-        report.told = report.told or answer is not None
+        report.answered = report.answered or answer is not None
         return Step(answer, ended, part=True)
 
     def _killed(self, report: Report, part: Part, ended: tuple[Report, ...]) -> Step:
@@ -172,7 +168,7 @@ class Reports:
         self._kill = None
         shared = _shared(report)
         report.fields |= part.fields
-        if report.told and report.stats and report.scope is not None:
+        if report.answered and report.stats and report.scope is not None:
             answer: Reading = (f"{report.scope}_oom_report", dict(report.fields))
         elif part.scope is not None:
             answer = (f"{part.scope}_oom_kill", shared | part.fields)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.logparse import LineParser, LogSource, ReportAssembler
-from engine.logparse.triggers import TRIGGERS
+from engine.logparse.prefilter import TRIGGERS
 from tests.unit.logparse.support import ID, NOW
 from tests.unit.logparse.test_dockerd import LINES as DOCKERD
 from tests.unit.logparse.test_framing import PREFIXES

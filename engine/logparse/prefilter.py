@@ -4,9 +4,7 @@ Nearly all lines of a log are none of ours, and this test is all they cost. Each
 every variant of the messages it stands for.
 """
 
-from typing import Literal
-
-LogSource = Literal["kernel", "dockerd", "kubelet"]
+from engine.logparse.reading import LogSource
 
 _NO_SPACE = "o space left on device"
 _REMOVAL = ("failed to remove root filesystem", "failed to remove init filesystem", "nable to remove filesystem")

@@ -1,6 +1,6 @@
-"""The single lines of the OOM killer's report. Pure; how they belong together is in `reports`.
+"""The single lines of reports about memory. Pure; how they belong together is in `reports`.
 
-What mm/oom_kill.c and mm/memcontrol.c print, in order:
+The OOM killer: what mm/oom_kill.c and mm/memcontrol.c print, in order:
 - `COMM invoked oom-killer: …`, from 4.19 on with `cpuset=`, before on a line of its own; the processor, the kernel, the stack;
 - before 4.19 `Task in CGROUP killed as a result of limit of CGROUP` (task and limit);
 - `memory: usage … failcnt …`, `kmem: …` and the like;
@@ -9,6 +9,11 @@ What mm/oom_kill.c and mm/memcontrol.c print, in order:
 - until 5.0 `[Memory cgroup out|Out] of memory: Kill process P (COMM) score S or sacrifice child`, then `Killed process V …`,
   where V may be a child of P; from 5.1 on only `[Memory cgroup out|Out] of memory: Killed process V (COMM) …`;
 - with memory.oom.group, `Tasks in CGROUP are going to be killed …` and one `Memory cgroup out of memory: Killed process` each.
+
+The slab allocator (mm/slub.c, slab_out_of_memory):
+`SLUB: Unable to allocate memory on node -1 (gfp=0x8020)`, from 4.2 on `…, gfp=0x…(GFP_…)`, from 6.11 on `on CPU 0 (of node 0) on
+node -1`; then `  cache: NAME, object size: …`. Kernels before 4.5 that account kernel memory by cgroup put the cgroup's id and
+name behind the cache's: `kmalloc-192(33:<container id>)` (memcg_create_kmem_cache in mm/memcontrol.c).
 """
 
 import re
@@ -176,3 +181,31 @@ def _split_last(text: str, separator: str) -> tuple[str, str]:
     """What stands before and behind the last `separator`; all and nothing where there is none."""
     head, found, tail = text.rpartition(separator)
     return (head, tail) if found else (text, "")
+
+
+_SLAB_FAILURE = re.compile(
+    r"SLUB: Unable to allocate memory on (?:CPU \d{1,6} \(of node -?\d{1,6}\) on )?node (?P<node>-?\d{1,6})"
+    r"(?:,? \(?gfp=(?P<gfp>0x[0-9a-f]{1,16}))?",
+    re.ASCII,
+)
+_SLAB_CACHE = re.compile(
+    r"cache: (?P<cache>.{1,128}?)(?:\((?P<memcg_css_id>\d{1,10}):(?P<memcg_name>.{0,255}?)\))?, "
+    r"object size: (?P<object_size>\d{1,10})\b",
+    re.ASCII,
+)
+_CONTAINER_ID = re.compile(r"[0-9a-f]{12,64}", re.ASCII)
+
+
+def read_slab_failure(text: str) -> Fields | None:
+    """`node` and `gfp` of the first line, None for any other."""
+    found = _SLAB_FAILURE.match(text) if text.startswith("SLUB: ") else None
+    return None if found is None else found_fields(found.groupdict(), frozenset({"node"}))
+
+
+def read_slab_cache(text: str) -> Fields | None:
+    """Cache, object size (bytes) and cgroup of the second line, None for any other."""
+    if (found := _SLAB_CACHE.match(text)) is None:
+        return None
+    fields = found_fields(found.groupdict(), frozenset({"memcg_css_id", "object_size"}))
+    name = found["memcg_name"] or ""
+    return fields | ({"container_id": name} if _CONTAINER_ID.fullmatch(name) else describe(name))
