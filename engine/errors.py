@@ -39,3 +39,7 @@ class EngineError(DockwardenError):
 
 class BrokerError(DockwardenError):
     """The broker refused or went away; what was to be sent stays in the outbox."""
+
+
+class CommandKeyError(DockwardenError):
+    """A key file of an operator, or their folder, cannot be used; the message says which and what to do."""
