@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 export PATH := $(PATH):/usr/sbin:/sbin
-LAB_PACKAGES := docker.io mosquitto strace busybox-static e2fsprogs iproute2 procps openssl git
+LAB_PACKAGES := docker.io mosquitto strace busybox-static e2fsprogs iproute2 procps openssl git prometheus-alertmanager
 
 .PHONY: help setup setup-dev lab-packages run drill test check unit format bench
 
