@@ -1,0 +1,1 @@
+"""`dockwarden-pager` and `dockwarden-chat`: from dockwarden's MQTT topics to the receivers that people listen to."""
