@@ -11,11 +11,13 @@ Knows no outbox.
 
 import asyncio
 import contextlib
+import errno
 import logging
 import socket
 import ssl
+import struct
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NoReturn
 
@@ -52,13 +54,30 @@ class _Client(aiomqtt.Client):
     It reaches into what aiomqtt 2.5 and paho 2 keep to themselves: the lock file pins both, the contract suite tells of a change.
     """
 
-    def __init__(self, *args: Any, connect_timeout: float, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, connect_timeout: float, trusted_peer: Callable[[int], bool] | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._client.connect_timeout = connect_timeout
+        if trusted_peer is not None:
+            self._trusted_peer = trusted_peer
+            self._client._create_unix_socket_connection = self._unix_socket  # type: ignore[method-assign]  # noqa: SLF001  it checks no peer
         self._sent: dict[int, Sent] = {}
         self._kept_back: deque[tuple[OutboxRow | Message, Properties | None, Sent]] = deque()
         self._abandoned = False
         self.limits = Properties(PacketTypes.CONNACK)  # type: ignore[no-untyped-call]  # paho
+
+    def _unix_socket(self) -> socket.socket:
+        """Connect, and look at who listens (SO_PEERCRED, unix(7): who called listen) before a byte is sent."""
+        with contextlib.ExitStack() as failed:
+            made = failed.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            made.settimeout(self._client.connect_timeout)
+            made.connect(self._hostname)
+            peer, _, _ = struct.unpack("3i", made.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+            if not self._trusted_peer(peer):
+                raise PermissionError(errno.EPERM, f"process {peer} listens there, which is not our broker")
+            failed.pop_all()
+        return made
 
     @property
     def receive_maximum(self) -> int:
@@ -79,7 +98,7 @@ class _Client(aiomqtt.Client):
         try:
             info = self._client.publish(message.topic, message.payload, 1, message.retain, properties)
         except ValueError as error:  # a wildcard or too many bytes in the topic, a payload beyond 256 MiB
-            sent.set_result(Acknowledgement("unfit", str(error)))
+            sent.set_result(Acknowledgement("permanent", str(error)))
             return
         if info.rc == paho.MQTT_ERR_SUCCESS:
             self._sent[info.mid] = sent
@@ -163,7 +182,7 @@ class _MqttLink:
         if size > self._largest:
             # A broker closes the connection on a packet beyond its limit: the row would be sent again and again.
             sent: Sent = asyncio.get_running_loop().create_future()
-            sent.set_result(Acknowledgement("unfit", f"{size} bytes are more than the broker takes ({self._largest})"))
+            sent.set_result(Acknowledgement("permanent", f"{size} bytes are more than the broker takes ({self._largest})"))
             return sent
         properties = None
         if self.version == "5" and isinstance(message, OutboxRow) and message.expiry_s is not None:
@@ -252,12 +271,22 @@ def _tls(settings: BrokerSettings) -> ssl.SSLContext:
 
 
 @asynccontextmanager
-async def connect(settings: BrokerSettings, *, client_id: str, version: Version, will: Message) -> AsyncIterator[Link]:
-    """Connect to a real broker; see `Connect`."""
+async def connect(
+    settings: BrokerSettings,
+    *,
+    client_id: str,
+    version: Version,
+    will: Message,
+    trusted_peer: Callable[[int], bool] | None = None,
+) -> AsyncIterator[Link]:
+    """Connect to a real broker; see `Connect`. `trusted_peer` is asked for the process that listens on a Unix socket."""
     five = version == "5"
+    unix = settings.unix_socket
     client = _Client(
-        settings.host,
+        settings.host if unix is None else str(unix),
         settings.port,
+        transport="tcp" if unix is None else "unix",
+        trusted_peer=trusted_peer,
         username=settings.username,
         password=await asyncio.to_thread(_password, settings),
         identifier=client_id,
@@ -270,7 +299,7 @@ async def connect(settings: BrokerSettings, *, client_id: str, version: Version,
         keepalive=settings.keepalive_s,
         max_queued_incoming_messages=_COMMANDS_WAITING,
         tls_context=await asyncio.to_thread(_tls, settings) if settings.tls else None,
-        socket_options=[_NODELAY],
+        socket_options=[_NODELAY] if unix is None else None,
         logger=_PAHO_LOG,
     )
     try:

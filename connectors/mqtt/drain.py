@@ -36,7 +36,7 @@ class Drain:
         undone: set[int],
         *,
         held: Mapping[str, float],
-        one_by_one: bool,
+        one_at_a_time: bool,
     ) -> None:
         """Nothing is read yet.
 
@@ -47,14 +47,14 @@ class Drain:
             state: to count in.
             undone: numbers of rows that the broker has and the outbox still holds, the journal having refused; outlives the link.
             held: topics that were set aside, and until when (by the loop's clock).
-            one_by_one: have one row under way at a time.
+            one_at_a_time: have one row under way at a time.
         """
         self._link = link
         self._outbox = outbox
         self._settings = settings
         self._state = state
         self._undone = undone
-        self._in_flight = 1 if one_by_one else min(settings.in_flight, link.in_flight)
+        self._in_flight = 1 if one_at_a_time else min(settings.in_flight, link.in_flight)
         self._window = Window(size=self._in_flight * _READ_AHEAD, in_flight=self._in_flight, held=held)
         self.answered = 0
         """Rows that the broker answered on this link."""
@@ -123,7 +123,7 @@ class Drain:
                 self._undone.add(row.seq)
             else:
                 self._state.refused += 1
-                _log.error("the broker can never take a message", action="mqtt_refused", topic=row.topic, reason=said.reason)
+                _log.error("mqtt_message_refused", topic=row.topic, reason=said.reason)
                 await self._tell_refused(row, said.reason)
         if self._undone and self._now() >= self._done_again:
             done = list(self._undone)
@@ -146,8 +146,7 @@ class Drain:
         self._state.denied += 1
         if row.topic not in self._state.denied_topics:
             _log.warning(
-                "the broker denies a topic: its messages stay and are tried again",
-                action="mqtt_denied",
+                "mqtt_topic_denied",
                 topic=row.topic,
                 reason=reason,
                 again_in_s=self._settings.denied_retry_s,
@@ -186,7 +185,7 @@ class Drain:
         """When to ask the journal again. The error is logged once, not every other second while a disk is full."""
         if str(error) != self._journal_error:
             self._journal_error = str(error)
-            _log.warning(str(error), action="mqtt_outbox")
+            _log.warning("mqtt_outbox_unavailable", error=str(error))
         return self._now() + _JOURNAL_PAUSE_S
 
     async def _rest(self) -> None:

@@ -162,9 +162,9 @@ class FakeBroker:
     def answer(self, message: OutboxRow | Message, version: Version) -> Acknowledgement:
         """Take a message or not, and say so. Version 3.1.1 has no way to say no."""
         if len(message.topic) + len(message.payload) > self.largest:
-            return Acknowledgement("unfit", "packet too large")
+            return Acknowledgement("permanent", "packet too large")
         if set(message.topic) & set("+#\x00"):
-            return Acknowledgement("unfit", "topic name invalid")
+            return Acknowledgement("permanent", "topic name invalid")
         if any(matches(pattern, message.topic) for pattern in self.denied):
             return Acknowledgement("denied", "Not authorized (0x87)") if version == "5" else Acknowledgement("taken")
         self.publish(message)

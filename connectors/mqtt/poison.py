@@ -4,7 +4,7 @@ Brokers that deny a message or find it too large may say so in the acknowledgeme
 IoT Core does; Mosquitto does with `message_size_limit`). Such a row, sent again first on the next connection, would end that too,
 and so on for ever.
 
-A broker handles what it gets in order, so the guilty row is the oldest one unanswered. But any loss leaves rows unanswered. So: a
+A broker handles what it gets in order, so the poison row is the oldest one unanswered. But any loss leaves rows unanswered. So: a
 row is suspect when connections were lost right after it was sent, with nothing answered, several times in a row; the last times
 it was sent alone.
 """
@@ -19,7 +19,7 @@ _ALONE = 2
 """Losses with one row alone before it is set aside."""
 
 
-class Suspects:
+class PoisonMessageDetector:
     """What is remembered of the last connections."""
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Suspects:
         self._last = 0
 
     @property
-    def careful(self) -> bool:
+    def one_at_a_time(self) -> bool:
         """Whether rows are to be sent one by one."""
         return self._losses >= _TOGETHER
 
@@ -46,14 +46,14 @@ class Suspects:
         if answered or not unanswered or not soon:
             self._losses = self._alone = 0
             return None
-        guilty = unanswered[0]
-        if not self.careful or guilty.seq != self._last:
+        poison = unanswered[0]
+        if not self.one_at_a_time or poison.seq != self._last:
             self._alone = 0
-        if self.careful and len(unanswered) == 1:
+        if self.one_at_a_time and len(unanswered) == 1:
             self._alone += 1
         self._losses += 1
-        self._last = guilty.seq
+        self._last = poison.seq
         if self._alone < _ALONE:
             return None
         self._losses = self._alone = 0
-        return guilty
+        return poison

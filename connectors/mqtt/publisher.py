@@ -15,7 +15,7 @@ import structlog
 from connectors.mqtt.client import connect as connect_for_real
 from connectors.mqtt.drain import Drain
 from connectors.mqtt.link import Connect, Link, Version
-from connectors.mqtt.poison import Suspects
+from connectors.mqtt.poison import PoisonMessageDetector
 from connectors.mqtt.reason_codes import ClosedUnansweredError, VersionRefusedError
 from connectors.mqtt.settings import BrokerSettings
 from connectors.sources.backoff import backoff
@@ -75,7 +75,7 @@ class MqttPublisher:
         self._undone: set[int] = set()
         self._closed_unanswered = 0
         self._short_lives = 0
-        self._suspects = Suspects()
+        self._poison = PoisonMessageDetector()
         self._held: dict[str, float] = {}
 
     @property
@@ -137,7 +137,9 @@ class MqttPublisher:
     async def _work(self, link: Link, outbox: Outbox) -> NoReturn:
         now = asyncio.get_running_loop().time()
         self._held = {topic: until for topic, until in self._held.items() if until > now}
-        drain = Drain(link, outbox, self._settings, self._state, self._undone, held=self._held, one_by_one=self._suspects.careful)
+        drain = Drain(
+            link, outbox, self._settings, self._state, self._undone, held=self._held, one_at_a_time=self._poison.one_at_a_time
+        )
         lost: BrokerError | None = None
         try:
             async with asyncio.TaskGroup() as group:
@@ -150,21 +152,20 @@ class MqttPublisher:
                     group.create_task(self._listen(link, self._on_command), name="mqtt-commands")
         except* BrokerError as errors:
             lost = next(error for error in errors.exceptions if isinstance(error, BrokerError))
-        self._look_for_guilty(drain)
+        self._set_poison_aside(drain)
         raise lost or BrokerError(f"{self._settings.where}: the connection was closed")
 
-    def _look_for_guilty(self, drain: Drain) -> None:
+    def _set_poison_aside(self, drain: Drain) -> None:
         """If the broker closes the connection on a certain row, set its topic aside."""
         now = asyncio.get_running_loop().time()
         soon = drain.oldest is not None and now - drain.oldest < _SOON_S
-        row = self._suspects.lost(drain.unanswered, answered=drain.answered, soon=soon)
+        row = self._poison.lost(drain.unanswered, answered=drain.answered, soon=soon)
         if row is None:
             return
         self._state.denied += 1
         self._held[row.topic] = now + self._settings.denied_retry_s
         _log.warning(
-            "a topic is set aside: its messages stay and are tried again",
-            action="mqtt_denied",
+            "mqtt_topic_set_aside",
             topic=row.topic,
             reason=_CLOSES,
             again_in_s=self._settings.denied_retry_s,
@@ -187,7 +188,7 @@ class MqttPublisher:
                 raise BrokerError(f"{self._settings.where}: no acknowledgement of the status") from None
             self._state.note_denied(message.topic, None if said.verdict == "taken" else said.reason)
             if said.verdict != "taken":
-                _log.warning("the broker denies the status", action="mqtt_denied", topic=message.topic, reason=said.reason)
+                _log.warning("mqtt_topic_denied", topic=message.topic, reason=said.reason)
             await self._changed.wait()
 
     async def _listen(self, link: Link, handle: CommandHandler) -> None:
@@ -195,18 +196,18 @@ class MqttPublisher:
         said = await link.subscribe(topic)
         self._state.note_denied(topic, None if said.verdict == "taken" else said.reason)
         if said.verdict != "taken":
-            _log.warning("the broker denies commands", action="mqtt_denied", topic=topic, reason=said.reason)
+            _log.warning("mqtt_subscription_denied", topic=topic, reason=said.reason)
             return
         async for name, payload in link.messages():
             command = name.rpartition("/")[2]
             if len(payload) > _MAX_COMMAND:
-                _log.warning("a command is too large", action="mqtt_command", command=command, size=len(payload))
+                _log.warning("mqtt_command_too_large", command=command, size=len(payload))
                 continue
             try:
                 async with asyncio.timeout(_COMMAND_S):
                     await handle(command, payload)
             except Exception:  # noqa: BLE001  whatever a command does wrong, alerts go on
-                _log.exception("a command failed", action="mqtt_command", command=command)
+                _log.exception("mqtt_command_failed", command=command)
 
     def _connected(self, link: Link) -> None:
         state = self._state
@@ -222,8 +223,7 @@ class MqttPublisher:
         # After a connection with 3.1.1 the next one begins with 5 again: the broker may have been replaced.
         self._closed_unanswered = 0 if link.version == "5" else 1
         _log.info(
-            "connected to the broker",
-            action="mqtt_connected",
+            "mqtt_connected",
             broker=self._settings.where,
             protocol=link.version,
             note=None if link.version == "5" else "3.1.1 tells of no denied message and keeps resolved alerts until overwritten",
@@ -235,5 +235,5 @@ class MqttPublisher:
             # Mosquitto 2.0 ends a session that was taken over without saying why (reason code 0x8E is there for it).
             error += f"; again and again: does a second dockwarden run under the same name ({self._client_id})?"
         if self._state.last_error != error:
-            _log.warning(error, action="mqtt_lost", connections=self._state.connections)
+            _log.warning("mqtt_disconnected", error=error, connections=self._state.connections)
         self._state.last_error = error

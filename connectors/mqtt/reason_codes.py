@@ -15,7 +15,7 @@ from engine.errors import BrokerError
 UNSUPPORTED_VERSION = 0x84
 _FAILURE = 0x80
 """Every code from here on says no (2.4): also "no matching subscribers" (0x10) is a success."""
-_UNFIT = frozenset(
+_PERMANENT = frozenset(
     {
         0x82,  # protocol error
         0x90,  # topic name invalid
@@ -26,7 +26,7 @@ _UNFIT = frozenset(
 )
 """What is no better when it is sent again."""
 
-Verdict = Literal["taken", "denied", "unfit"]
+Verdict = Literal["taken", "denied", "permanent"]
 
 
 class VersionRefusedError(BrokerError):
@@ -39,7 +39,7 @@ class ClosedUnansweredError(BrokerError):
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """What the broker said to a message. taken: it has it. denied: not now, not to us. unfit: never."""
+    """What the broker said to a message. taken: it has it. denied: not now, not to us. permanent: never."""
 
     verdict: Verdict
     reason: str = ""
@@ -49,7 +49,7 @@ def acknowledgement(code: ReasonCode) -> Acknowledgement:
     """What a PUBACK's reason code means for the row. MQTT 3.1.1 has none there: a denied message looks taken."""
     if code.value < _FAILURE:
         return Acknowledgement("taken")
-    return Acknowledgement("unfit" if code.value in _UNFIT else "denied", f"{code.getName()} (0x{code.value:02X})")
+    return Acknowledgement("permanent" if code.value in _PERMANENT else "denied", f"{code.getName()} (0x{code.value:02X})")
 
 
 def connect_error(error: BaseException, settings: BrokerSettings) -> BrokerError:

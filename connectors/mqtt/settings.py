@@ -19,6 +19,7 @@ class BrokerSettings(BaseModel):
 
     host: str = Field(min_length=1, description="Name or address.")
     port: int = Field(ge=1, le=65535)
+    unix_socket: Path | None = Field(default=None, description="Connect to this socket instead of host and port.")
     tls: bool = False
     username: str | None = None
     password: SecretStr | None = None

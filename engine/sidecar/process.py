@@ -10,7 +10,8 @@ from typing import Any
 
 import structlog
 
-from connectors.mqtt.embedded_broker import OwnBroker
+from connectors.mqtt.client import connect
+from connectors.mqtt.embedded_broker import EmbeddedBroker
 from connectors.mqtt.publisher import MqttPublisher
 from connectors.mqtt.settings import BrokerSettings
 from engine.errors import DockwardenError
@@ -31,6 +32,7 @@ from engine.pipeline.loop import Sidecar, wall_clock
 from engine.pipeline.options import Options
 from engine.pipeline.retry_now import RetryNow
 from engine.ports.broker import Message
+from engine.ports.clock import SystemClock
 from engine.rules.model import RuleSet
 from engine.settings import Settings
 from engine.sidecar.commands import Commands, FreezeFile
@@ -134,7 +136,7 @@ class _Process:
         self._connectors.actions["retry_now"] = RetryNow(self._executor)
         self._executor.dropped = self._sidecar.repairs.dropped
         self._sidecar.repairs.executor = self._executor
-        self._own_broker: OwnBroker | None = None
+        self._own_broker: EmbeddedBroker | None = None
         self._publisher: MqttPublisher | None = None
         self._status = Status(
             self._sidecar, self._link, version=VERSION, started=self._started, watching=self._connectors.watching
@@ -187,15 +189,22 @@ class _Process:
         settings = self._settings
         url = settings.mqtt_url
         if not url:
-            self._own_broker = OwnBroker(settings.state / "broker")
+            self._own_broker = EmbeddedBroker(settings.state / "broker", clock=SystemClock(), commands=settings.mqtt.commands)
             await self._own_broker.start()
-            url = self._own_broker.url
-            self._tasks.start("own-broker", self._own_broker.run())
-        broker = BrokerSettings.from_url(url, **self._broker_settings())
-        self._status.broker_where = broker.where + (" (our own)" if self._own_broker is not None else "")
+            self._tasks.start("own-broker", self._own_broker.run(published=lambda: int(self._link().published)))
+            broker = self._own_broker.settings(commands=settings.mqtt.commands)
+            self._status.broker_where = f"{self._own_broker.url} (our own)"
+        else:
+            broker = BrokerSettings.from_url(url, **self._broker_settings())
+            self._status.broker_where = broker.where
         topic = host_topic(settings.host)
         self._publisher = MqttPublisher(
-            broker, host_topic=topic, status=self._status_message, will=self._will, on_command=self._on_command
+            broker,
+            host_topic=topic,
+            status=self._status_message,
+            will=self._will,
+            on_command=self._on_command,
+            connect=connect if self._own_broker is None else self._own_broker.connect,
         )
 
     def _broker_settings(self) -> dict[str, Any]:
@@ -221,7 +230,9 @@ class _Process:
         plan.say(f"  journal  {settings.state / 'journal.db'}")
         plan.say(f"  speaks   {self._status.broker_where}, topics {host_topic(settings.host)}/#")
         if self._own_broker is not None:
-            plan.say(f"  listen   mosquitto_sub -p {self._own_broker.port} -v -t '{host_topic(settings.host)}/#'")
+            plan.say(
+                f"  listen   XDG_CONFIG_HOME={self._own_broker.client_folder} mosquitto_sub -v -t '{host_topic(settings.host)}/#'"
+            )
         plan.say("  ask      dockwarden status, dockwarden explain")
         if self._state.recovered:
             plan.say(f"  NOTE     {self._state.recovered}")

@@ -4,7 +4,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.mqtt.poison import Suspects
+from connectors.mqtt.poison import PoisonMessageDetector
 from connectors.mqtt.window import Window
 from engine.ports.broker import OutboxRow
 
@@ -110,34 +110,34 @@ def test_whatever_is_denied_nothing_is_lost_doubled_or_overtaken(topics: str, an
 
 def test_a_row_that_ends_connection_after_connection_is_found() -> None:
     """Twice with others, twice alone; then it is named, and the counting begins anew."""
-    suspects = Suspects()
+    detector = PoisonMessageDetector()
     rows = [row(1), row(2)]
-    assert suspects.lost(rows, answered=5, soon=True) is None
-    careful = [suspects.careful]
+    assert detector.lost(rows, answered=5, soon=True) is None
+    one_at_a_time = [detector.one_at_a_time]
     for _ in range(2):
-        assert suspects.lost(rows, answered=0, soon=True) is None
-        careful.append(suspects.careful)
-    assert careful == [False, False, True]
-    assert suspects.lost(rows[:1], answered=0, soon=True) is None
-    assert suspects.lost(rows[:1], answered=0, soon=True) == rows[0]
-    assert not suspects.careful
+        assert detector.lost(rows, answered=0, soon=True) is None
+        one_at_a_time.append(detector.one_at_a_time)
+    assert one_at_a_time == [False, False, True]
+    assert detector.lost(rows[:1], answered=0, soon=True) is None
+    assert detector.lost(rows[:1], answered=0, soon=True) == rows[0]
+    assert not detector.one_at_a_time
 
 
 def test_an_ordinary_loss_makes_no_row_suspect() -> None:
     """Progress, nothing under way, or a loss long after the last row: the network's doing."""
-    suspects = Suspects()
+    detector = PoisonMessageDetector()
     for _ in range(20):
         for unanswered, answered, soon in ([row(1)], 1, True), ([], 0, True), ([row(1)], 0, False):
-            assert suspects.lost(unanswered, answered=0, soon=True) is None
-            assert suspects.lost(unanswered, answered=answered, soon=soon) is None
-            assert not suspects.careful
+            assert detector.lost(unanswered, answered=0, soon=True) is None
+            assert detector.lost(unanswered, answered=answered, soon=soon) is None
+            assert not detector.one_at_a_time
 
 
 def test_another_row_alone_is_not_the_one_before() -> None:
     """Each has to end two connections of its own."""
-    suspects = Suspects()
+    detector = PoisonMessageDetector()
     for _ in range(2):
-        suspects.lost([row(1)], answered=0, soon=True)
-    assert suspects.lost([row(1)], answered=0, soon=True) is None
-    assert suspects.lost([row(2)], answered=0, soon=True) is None
-    assert suspects.lost([row(2)], answered=0, soon=True) == row(2)
+        detector.lost([row(1)], answered=0, soon=True)
+    assert detector.lost([row(1)], answered=0, soon=True) is None
+    assert detector.lost([row(2)], answered=0, soon=True) is None
+    assert detector.lost([row(2)], answered=0, soon=True) == row(2)
