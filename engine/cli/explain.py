@@ -1,21 +1,22 @@
 """`dockwarden explain`."""
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 from rich.tree import Tree
 
-from engine.cli.replay import run_to
 from engine.cli.status import ask_running
-from engine.cli.targets import chosen_layers, rules_folder, state_of
+from engine.cli.targets import chosen_layers, load_rules, rules_folder, state_of
 from engine.cli.terminal import console as terminal
+from engine.cli.terminal import open_facts
 from engine.errors import DockwardenError
-from engine.facts.timestamps import Micros, rfc3339
+from engine.facts.timestamps import Micros, rfc3339, to_micros
 from engine.inference.why import why_not as why_not_in
-from engine.journal.audit_trail import Chain, Link, find, kept_back, read_audit, told
-from engine.replay.recording import open_facts
+from engine.journal.audit_trail import Chain, Link, describe, find, read_audit, withheld
+from engine.replay.player import core_at
 
 _OUTCOMES = 20
 
@@ -41,9 +42,9 @@ def explain_what(
     if why_not is not None:
         if recording is None:
             return _show_why_not(why_not, _ask_why_not(why_not, state, config, at), output)
-        layers = chosen_layers(host, groups, config)
+        ruleset = load_rules(rules_folder(rules, config), chosen_layers(host, groups, config))
         with open_facts(str(recording)) as lines:
-            answer = why_not_in(run_to(lines, rules_folder(rules, config), at, layers), why_not)
+            answer = why_not_in(core_at(ruleset, lines, _moment(at)), why_not)
         return _show_why_not(why_not, answer, output)
     if at is not None or recording is not None:
         raise DockwardenError("--at and --replay go with --why-not RULE")
@@ -52,7 +53,7 @@ def explain_what(
     chain = Chain(rows)
     link, outcomes = chain.explain(row), chain.outcomes(row)
     if output == "json":
-        entries = [{"at": rfc3339(entry.at), "what": told(entry)} for entry in outcomes]
+        entries = [{"at": rfc3339(entry.at), "what": describe(entry)} for entry in outcomes]
         print(json.dumps({**link.to_json_dict(), "outcomes": entries}, indent=2))
         return 0
     console = terminal()
@@ -60,8 +61,17 @@ def explain_what(
     if outcomes:
         console.print(Text("what was done:", style="bold"))
         for entry in outcomes[-_OUTCOMES:]:
-            console.print(Text(f"  {_time(entry.at)}  {told(entry)}"))
+            console.print(Text(f"  {_time(entry.at)}  {describe(entry)}"))
     return 0
+
+
+def _moment(at: str | None) -> Micros | None:
+    if at is None:
+        return None
+    try:
+        return to_micros(datetime.fromisoformat(at))
+    except (ValueError, TypeError) as error:
+        raise DockwardenError(f"--at {at}: not a time such as 2026-11-20T16:51:52Z") from error
 
 
 def _tree(link: Link, tree: Tree | None = None) -> Tree:
@@ -83,7 +93,7 @@ def _ask_why_not(rule: str, state: Path | None, config: Path | None, at: str | N
         raise DockwardenError("--at needs recorded facts: give them with --replay FILE")
     folder = state_of(state, config)
     answer = ask_running(folder, {"ask": "why-not", "rule": rule})
-    answer["kept_back"] = kept_back(folder / "journal.db", rule)
+    answer["kept_back"] = withheld(folder / "journal.db", rule)
     return answer
 
 

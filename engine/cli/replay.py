@@ -1,22 +1,22 @@
-"""`dockwarden replay`: recorded facts through the core, by their own clock; no real time enters, so it is deterministic."""
+"""`dockwarden replay`: what the rules decide on recorded facts, and with `--against` what other rules decide differently."""
 
 import json
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 
 from rich.text import Text
 
-from engine.cli.rules import usable_rules
-from engine.cli.targets import chosen_layers, rules_folder
-from engine.errors import BadFactError, DockwardenError
-from engine.facts.timestamps import rfc3339, to_micros
-from engine.inference.core import Core
+from engine.cli.targets import chosen_layers, load_rules, rules_folder
+from engine.cli.terminal import open_facts, out, print_faults
+from engine.facts.timestamps import format_duration, rfc3339
 from engine.inference.decision import Decision
 from engine.inference.ledger import encode
-from engine.replay.recording import Faults, open_facts, out, read_facts
+from engine.replay.comparison import WITHIN, Comparison, Difference, compare
+from engine.replay.player import play
+from engine.replay.recording import Faults
+
+_STYLES = {"critical": "bold red", "error": "red", "warning": "yellow", "info": "cyan"}
+_MARKS = {"added": ("+", "green"), "removed": ("-", "red"), "moved": (">", "yellow"), "changed": ("~", "yellow")}
 
 
 def replay_facts(
@@ -28,67 +28,34 @@ def replay_facts(
     host: str | None = None,
     groups: list[str] | None = None,
 ) -> int:
-    """Print what the rules decide, with the overrides of a host; 1 when lines could not be read."""
-    layers = chosen_layers(host, groups)
-    if against is not None:
-        from engine.cli.compare import compare_rules  # noqa: PLC0415  only when asked
-
-        return compare_rules(file, rules_folder(rules), against, output, layers)
-    core = Core(usable_rules(rules_folder(rules), layers), keep_changes=False)
-    faults = Faults()
-    show = _show_json if output == "json" else _show_text
-    with open_facts(file) as lines:
-        for fact in read_facts(lines, core.kinds, faults):
-            try:
-                decisions = core.step(fact)
-            except BadFactError as error:
-                faults.add_here(error)
-                continue
-            if core.faults:
-                faults.take(core.faults)
-            for decision in decisions:
-                show(decision)
-    faults.take(core.faults)
-    return faults.say()
-
-
-def run_to(lines: Iterable[bytes], folder: Path, at: str | None, layers: Iterable[str] = ()) -> Core:
-    """The core after the facts up to a moment (None: after all of them).
+    """Print what the rules decide, with the overrides of a host; 1 when lines could not be read.
 
     Raises:
-        DockwardenError: the moment cannot be read.
+        DockwardenError: the file cannot be read, or a folder of rules is unusable.
     """
-    core = Core(usable_rules(folder, layers), keep_changes=False)
-    moment = None
-    if at is not None:
-        try:
-            moment = to_micros(datetime.fromisoformat(at))
-        except (ValueError, TypeError) as error:
-            raise DockwardenError(f"--at {at}: no moment such as 2026-11-20T16:51:52Z") from error
-    for fact in read_facts(lines, core.kinds, Faults()):
-        if moment is not None and fact.at_micros > moment:
-            break
-        with suppress(BadFactError):  # as the lines that cannot be read: `replay` is there to tell of them
-            core.step(fact)
-    if moment is not None:
-        core.advance(moment)
-    return core
+    layers = chosen_layers(host, groups)
+    ruleset, faults = load_rules(rules_folder(rules), layers), Faults()
+    if against is not None:
+        other, comparison = load_rules(against, layers), Comparison()
+        with open_facts(file) as lines:
+            for difference in compare(ruleset, other, lines, faults, comparison):
+                if output == "json":
+                    _print_json(difference.to_json_dict())
+                else:
+                    out.print(_difference_text(difference))
+        _print_counts(comparison, output)
+        return print_faults(faults)
+    with open_facts(file) as lines:
+        for decision in play(ruleset, lines, faults):
+            if output == "json":
+                _print_json(decision.to_json_dict())
+            else:
+                out.print(decision_text(decision))
+    return print_faults(faults)
 
 
-def _show_json(decision: Decision) -> None:
-    sys.stdout.write(encode_decision(decision) + "\n")
-
-
-def encode_decision(decision: Decision) -> str:
-    """One line of JSON output."""
-    return json.dumps(decision.to_json_dict(), ensure_ascii=True, separators=(",", ":"))
-
-
-_STYLES = {"critical": "bold red", "error": "red", "warning": "yellow", "info": "cyan"}
-
-
-def _show_text(decision: Decision) -> None:
-    out.print(decision_text(decision))
+def _print_json(line: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps(line, ensure_ascii=True, separators=(",", ":")) + "\n")
 
 
 def decision_text(decision: Decision) -> Text:
@@ -105,3 +72,28 @@ def decision_text(decision: Decision) -> Text:
     elif decision.fact is not None:
         line.append(f"{decision.does} {encode(decision.fact.to_json_dict())}")
     return line
+
+
+def _difference_text(difference: Difference) -> Text:
+    mark, style = _MARKS[difference.what]
+    line = Text(f"{mark} {difference.what:<8}", style=style) + decision_text(difference.shown)
+    if difference.old is not None and difference.new is not None:
+        apart = difference.new.at - difference.old.at
+        if apart:
+            line.append(f"  ({format_duration(abs(apart))} {'later' if apart > 0 else 'earlier'})", style=style)
+        elif difference.old.alert is not None:
+            line.append(f"  (was {difference.old.alert.severity}: {difference.old.alert.text})", style=style)
+    return line
+
+
+def _print_counts(comparison: Comparison, output: str) -> None:
+    counts = {what: comparison.counts[what] for what in ("added", "removed", "moved", "changed")}
+    if output == "json":
+        summary = {"facts": comparison.facts, "same": comparison.same, **counts, "cut_short": comparison.cut_short}
+        _print_json({"summary": summary})
+        return
+    listed = ", ".join(f"{amount} {what}" for what, amount in counts.items())
+    out.print(Text(f"{comparison.facts} facts: {comparison.same} alerts and actions are the same, {listed}", style="bold"))
+    if comparison.cut_short:
+        what = f"{comparison.cut_short} were printed before {format_duration(WITHIN)} were over, there were so many"
+        out.print(Text(f"{what}: some of them may be moves", style="yellow"))

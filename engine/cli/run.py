@@ -1,24 +1,20 @@
 """`dockwarden run`."""
 
 import asyncio
-import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
-import structlog
 import uvloop
 
 from engine.cli.targets import chosen_rules
-from engine.errors import DockwardenError
 from engine.facts import Fact, Retraction
 from engine.logging import set_up
+from engine.replay.recording import RecordingWriter
 from engine.settings import Settings, load_settings
 from engine.sidecar.process import Plan, serve, state_folder
 from engine.sidecar.rule_reload import Start, reloading, rules_at_start
-
-_log = structlog.get_logger(__name__)
 
 
 def run_sidecar(*, config: Path | None, rules: Path | None, state: Path | None, act: bool | None, record: Path | None) -> int:
@@ -31,8 +27,8 @@ def run_sidecar(*, config: Path | None, rules: Path | None, state: Path | None, 
     set_up(settings.log_format)
     state_folder(settings.state)
     start = rules_at_start(chosen_rules(settings), settings)
-    with _recorder(record) as write:
-        return _run(settings, start, write)
+    with RecordingWriter(record) if record is not None else nullcontext() as recording:
+        return _run(settings, start, recording.write if recording is not None else None)
 
 
 def _over(rules: Path | None, state: Path | None, act: bool | None) -> dict[str, object]:
@@ -59,31 +55,3 @@ def _run(settings: Settings, start: Start, record: Callable[[Fact | Retraction],
     )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(serve(plan))
-
-
-@contextmanager
-def _recorder(file: Path | None) -> Iterator[Callable[[Fact | Retraction], None] | None]:
-    if file is None:
-        yield None
-        return
-    try:
-        out = file.open("a", encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise DockwardenError(f"{file}: cannot be written: {error.strerror}") from error
-    refused = False
-
-    def write(fact: Fact | Retraction) -> None:
-        nonlocal refused
-        if refused:
-            return
-        try:
-            out.write(json.dumps(fact.to_json_dict(), ensure_ascii=False) + "\n")
-        except OSError as error:  # a full disk ends the recording, not the sidecar
-            refused = True
-            _log.error("the recording ends here", action="record", file=str(file), error=error.strerror)
-
-    try:
-        yield write
-    finally:
-        with suppress(OSError):  # said above, or nobody is there any more who could do something about it
-            out.close()

@@ -1,9 +1,12 @@
 """Which rules and which state folder a verb works on."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from engine.rules.model import RuleSet
 from engine.rules.overrides import layers
+from engine.rules.reader import usable_rules
 from engine.rules.shipped import shipped_rules
 from engine.settings import Settings, load_settings
 
@@ -16,6 +19,18 @@ def chosen_rules(settings: Settings) -> Path:
 def rules_folder(named: Path | None, config: Path | None = None) -> Path:
     """The rules that the command line names, else those of the settings, else those that ship."""
     return named if named is not None else chosen_rules(load_settings(config))
+
+
+def load_rules(folder: Path, with_layers: Iterable[str] = ()) -> RuleSet:
+    """The rules of a folder; what overrides change is printed on standard error.
+
+    Raises:
+        RulesError: they cannot be used; the message is the whole report.
+    """
+    ruleset, changes = usable_rules(folder, with_layers)
+    for change in changes:
+        print(f"dockwarden: {change}", file=sys.stderr)
+    return ruleset
 
 
 def chosen_layers(host: str | None, groups: Sequence[str] | None, config: Path | None = None) -> tuple[str, ...]:

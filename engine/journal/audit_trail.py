@@ -60,7 +60,7 @@ class Chain:
         return self._firing(row, frozenset(), 0)
 
     def _firing(self, row: AuditRow, seen: frozenset[str], depth: int) -> Link:
-        link = Link(row.at, told(row), row.kind)
+        link = Link(row.at, describe(row), row.kind)
         if depth >= DEPTH or row.activation in seen:
             return link
         seen |= {row.activation}
@@ -115,7 +115,7 @@ def _time_of(fact: dict[str, Any] | None) -> Micros | None:
         return None
 
 
-def told(row: AuditRow) -> str:
+def describe(row: AuditRow) -> str:
     """An entry in one line."""
     if row.kind == "alert":
         return f"alert {row.rule}{'/' + row.key if row.key else ''} {row.verdict}: {row.detail.get('text', '')}"
@@ -179,11 +179,11 @@ def read_audit(journal: Path) -> list[AuditRow]:
         return reader.audit(AuditQuery(), limit=LOOKED_THROUGH)
 
 
-KEPT_BACK = ("refused", "observed", "silenced", "cancelled")
+WITHHELD = ("refused", "observed", "silenced", "cancelled")
 """Verdicts on what a rule decided and nobody saw."""
 
 
-def kept_back(journal: Path, rule: str, at_most: int = 10) -> list[str]:
+def withheld(journal: Path, rule: str, at_most: int = 10) -> list[str]:
     """What a rule decided of late that a guard refused or that was only observed, newest last, each with its time and reason.
 
     Raises:
@@ -191,7 +191,7 @@ def kept_back(journal: Path, rule: str, at_most: int = 10) -> list[str]:
     """
     with JournalReader(journal) as reader:
         rows = reader.audit(AuditQuery(rule=rule), limit=LOOKED_THROUGH)
-    return [f"{rfc3339(row.at)}  {told(row)}" for row in rows if row.verdict in KEPT_BACK][-at_most:]
+    return [f"{rfc3339(row.at)}  {describe(row)}" for row in rows if row.verdict in WITHHELD][-at_most:]
 
 
 def explain_alert(journal: Path, rule: str, key: str | None) -> dict[str, Any]:
@@ -203,4 +203,4 @@ def explain_alert(journal: Path, rule: str, key: str | None) -> dict[str, Any]:
     rows = read_audit(journal)
     row = find(rows, (f"{rule}/{key}" if key else rule) or None)
     chain = Chain(rows)
-    return {"because": chain.explain(row).to_json_dict(), "outcomes": [told(entry) for entry in chain.outcomes(row)[-20:]]}
+    return {"because": chain.explain(row).to_json_dict(), "outcomes": [describe(entry) for entry in chain.outcomes(row)[-20:]]}

@@ -1,29 +1,25 @@
-"""Recorded facts: JSON lines from a file or standard input, read in constant memory. Knows nothing of rules."""
+"""Recorded facts: JSON lines, written as facts come and read in constant memory. Knows nothing of rules."""
 
+import json
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
+import structlog
 from pydantic_core import from_json
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from engine.errors import BadFactError, DockwardenError
 from engine.facts import Fact, FactKinds, Retraction
+
+_log = structlog.get_logger(__name__)
 
 LINE_BYTES = 4 * 1024 * 1024
 """A longer line is no fact; it is passed over without being held."""
 
 SHOWN_FAULTS = 20
-"""Faults that are shown; the number of all is said."""
-
-out = Console(highlight=False, soft_wrap=True)
-"""Where decisions are shown: the same as the bar, which then stays below them."""
-
-_EVERY = 4096
-"""Lines between two looks at how far we are: often enough for an eye, too seldom to be felt."""
+"""Faults that are shown in full; the others are counted."""
 
 
 class Faults:
@@ -45,43 +41,35 @@ class Faults:
         """One more, about the line that was read last."""
         self.add(f"line {self.line}: {fault}")
 
-    def take(self, faults: list[str]) -> None:
+    def move_from(self, faults: list[str]) -> None:
         """Those that a core gathered; the list is emptied, so that it cannot grow with the recording."""
         for fault in faults:
             self.add(fault)
         faults.clear()
 
-    def say(self) -> int:
-        """Say them on standard error; the exit code."""
-        for fault in self.shown:
-            print(f"dockwarden: {fault}", file=sys.stderr)
+    def lines(self) -> Iterator[str]:
+        """The first faults, and how many more there were."""
+        yield from self.shown
         if self.number > len(self.shown):
-            print(f"dockwarden: … and {self.number - len(self.shown)} more", file=sys.stderr)
-        return 1 if self.number else 0
+            yield f"… and {self.number - len(self.shown)} more"
 
 
 @contextmanager
-def open_facts(file: str) -> Iterator[Iterable[bytes]]:
-    """The lines of the file, or of standard input for `-`; with a progress bar where a person waits for a file.
+def open_recording(file: str) -> Iterator[BinaryIO]:
+    """The file, or standard input for `-`.
 
     Raises:
         DockwardenError: it cannot be read.
     """
     if file == "-":
-        yield bounded_lines(sys.stdin.buffer)
+        yield sys.stdin.buffer
         return
     try:
         opened = Path(file).open("rb")  # noqa: SIM115  closed below; opening alone is what may fail here
-        size = Path(file).stat().st_size
     except OSError as error:
         raise DockwardenError(f"{file}: cannot be read: {error.strerror}") from error
     with opened:
-        console = out if out.is_terminal else Console(stderr=True)
-        if console.is_terminal and size:
-            with _bar(file, size, console) as lines:
-                yield lines(bounded_lines(opened))
-        else:
-            yield bounded_lines(opened)
+        yield opened
 
 
 def bounded_lines(file: BinaryIO) -> Iterator[bytes]:
@@ -90,29 +78,6 @@ def bounded_lines(file: BinaryIO) -> Iterator[bytes]:
         yield line
         while len(line) > LINE_BYTES and not line.endswith(b"\n"):
             line = file.readline(LINE_BYTES + 1)
-
-
-@contextmanager
-def _bar(title: str, size: int, console: Console) -> Iterator["_Counting"]:
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        yield _Counting(progress, Path(title).name, size)
-
-
-class _Counting:
-    """Hands lines on and moves the bar by their bytes."""
-
-    def __init__(self, progress: Progress, title: str, size: int) -> None:
-        self._progress = progress
-        self._task = progress.add_task(title, total=size)
-
-    def __call__(self, lines: Iterable[bytes]) -> Iterator[bytes]:
-        done = 0
-        for number, line in enumerate(lines):
-            done += len(line)
-            if number % _EVERY == 0:
-                self._progress.update(self._task, completed=done)
-            yield line
 
 
 def read_facts(lines: Iterable[bytes], kinds: FactKinds, faults: Faults) -> Iterator[Fact | Retraction]:
@@ -135,3 +100,46 @@ def read_facts(lines: Iterable[bytes], kinds: FactKinds, faults: Faults) -> Iter
             yield kinds.read(data)
         except (BadFactError, ValueError) as error:
             faults.add_here(error)
+
+
+class RecordingWriter:
+    """Appends facts to a file. A disk that refuses ends the recording, not who records."""
+
+    def __init__(self, file: Path) -> None:
+        """Open the file.
+
+        Raises:
+            DockwardenError: it cannot be written.
+        """
+        self.number = 0
+        """Facts that were written."""
+        self._file = file
+        self._refused = False
+        try:
+            self._out = file.open("a", encoding="utf-8", errors="backslashreplace")
+        except OSError as error:
+            raise DockwardenError(f"{file}: cannot be written: {error.strerror}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):  # logged already, or nobody is there any more who could do something about it
+            self._out.close()
+
+    def write(self, fact: Fact | Retraction) -> None:
+        """Append one fact."""
+        if self._refused:
+            return
+        try:
+            self._out.write(json.dumps(fact.to_json_dict(), ensure_ascii=False) + "\n")
+            self.number += 1
+        except OSError as error:
+            self._refused = True
+            _log.error("recording_ended", file=str(self._file), error=error.strerror)
+
+    def flush(self) -> None:
+        """Hand what was written to the system: a process that is killed loses nothing of it."""
+        if not self._refused:
+            with suppress(OSError):  # the next write reports it
+                self._out.flush()

@@ -56,7 +56,7 @@ class Expectation:
 
 
 @dataclass(frozen=True, slots=True)
-class TimelineCase:
+class Case:
     """One test."""
 
     file: str
@@ -67,7 +67,7 @@ class TimelineCase:
     only: bool = False
 
 
-def read_timelines(path: Path, report: Report, *, kinds: Kinds, rules: frozenset[str]) -> list[TimelineCase]:
+def read_cases(path: Path, report: Report, *, kinds: Kinds, rules: frozenset[str]) -> list[Case]:
     """The tests of one file; what is wrong goes into the report, and a file with an error gives no test."""
     name = str(path)
     try:
@@ -94,7 +94,7 @@ class _Reader:
         self._kinds = kinds
         self._rules = rules
 
-    def cases(self, root: Node) -> list[TimelineCase]:
+    def cases(self, root: Node) -> list[Case]:
         tests = root.get("tests") if isinstance(root, MapNode) else None
         if not isinstance(root, MapNode) or not isinstance(tests, ListNode):
             self._wrong(root.span, "a test file has a list `tests:`")
@@ -102,7 +102,7 @@ class _Reader:
         self._keys(root, ("tests", "incident"))
         return [case for item in tests.items if (case := self._case(item)) is not None]
 
-    def _case(self, node: Node) -> TimelineCase | None:
+    def _case(self, node: Node) -> Case | None:
         if not isinstance(node, MapNode):
             self._wrong(node.span, "a test is a map with name, given and expect")
             return None
@@ -113,7 +113,7 @@ class _Reader:
         if not isinstance(given, ListNode) or not isinstance(expect, ListNode):
             self._wrong(node.span, "a test has a list `given:` and a list `expect:` (empty: nothing may fire)")
             return None
-        return TimelineCase(
+        return Case(
             self._file,
             name.text if isinstance(name, ScalarNode) else "",
             node.span.line,

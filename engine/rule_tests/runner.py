@@ -18,7 +18,7 @@ from engine.facts.timestamps import Micros, format_duration, rfc3339
 from engine.inference.core import Core
 from engine.inference.decision import Decision
 from engine.inference.joins import JoinerPool
-from engine.rule_tests.cases import Expectation, Given, TimelineCase
+from engine.rule_tests.cases import Case, Expectation, Given
 from engine.rules.model import AlertEffect, AssertEffect, MissingPattern, Rule, RuleSet
 
 START: Micros = 1_767_225_600_000_000
@@ -26,7 +26,7 @@ START: Micros = 1_767_225_600_000_000
 
 
 @dataclass(slots=True)
-class TimelineResult:
+class CaseResult:
     """What came of one test."""
 
     file: str
@@ -48,7 +48,7 @@ class TimelineResult:
         return not self.problems
 
 
-def test_paths(folder: Path) -> tuple[Path, ...]:
+def test_files(folder: Path) -> tuple[Path, ...]:
     """The test files below a folder, by path.
 
     Raises:
@@ -60,15 +60,15 @@ def test_paths(folder: Path) -> tuple[Path, ...]:
     return tuple(sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)))
 
 
-test_paths.__test__ = False  # type: ignore[attr-defined]  # no test case, whatever pytest thinks of the name
+test_files.__test__ = False  # type: ignore[attr-defined]  # no test case, whatever pytest thinks of the name
 
 
-def concerned(ruleset: RuleSet, kinds: Iterable[str]) -> RuleSet:
+def reachable_rules(ruleset: RuleSet, kinds: Iterable[str]) -> RuleSet:
     """The rules that facts of these kinds can reach, by way of others too. The rest can do nothing, and is not built."""
     reached = set(kinds)
     rest, found = list(ruleset.rules), set[str]()
     while True:
-        able = [rule for rule in rest if _reached(rule, reached)]
+        able = [rule for rule in rest if _can_start(rule, reached)]
         if not able:
             return dataclasses.replace(ruleset, rules=tuple(rule for rule in ruleset.rules if rule.id in found))
         found |= {rule.id for rule in able}
@@ -80,15 +80,15 @@ def concerned(ruleset: RuleSet, kinds: Iterable[str]) -> RuleSet:
                 reached.add(effect.kind)
 
 
-def _reached(rule: Rule, kinds: set[str]) -> bool:
+def _can_start(rule: Rule, kinds: set[str]) -> bool:
     binding = [pattern.kind for pattern in rule.when if not isinstance(pattern, MissingPattern)]
     return not binding or any(kind in kinds for kind in binding)
 
 
-def run_case(case: TimelineCase, ruleset: RuleSet, joiners: JoinerPool | None = None) -> TimelineResult:
+def run_case(case: Case, ruleset: RuleSet, joiners: JoinerPool | None = None) -> CaseResult:
     """Run one test in virtual time."""
-    result = TimelineResult(case.file, case.name, case.line)
-    core = Core(concerned(ruleset, _kinds(case)), keep_changes=False, joiners=joiners)
+    result = CaseResult(case.file, case.name, case.line)
+    core = Core(reachable_rules(ruleset, _kinds(case)), keep_changes=False, joiners=joiners)
     core.advance(START)
     moments = sorted({expectation.at for expectation in case.expect})
     facts_at: dict[Micros, list[dict[str, Any]]] = {}
@@ -100,10 +100,10 @@ def run_case(case: TimelineCase, ruleset: RuleSet, joiners: JoinerPool | None = 
             position += 1
             result.decisions += core.advance(START + at)
             result.decisions += core.step(item)
-            _watch(core, result)
+            _note_exercised(core, result)
         if moment is not None:
             result.decisions += core.advance(START + moment)
-            _watch(core, result)
+            _note_exercised(core, result)
             asked = any(expectation.fact for expectation in case.expect if expectation.at == moment)
             facts_at[moment] = [held.fact.to_json_dict() for held in core.memory] if asked else []
     result.reached = {rule.id for rule in core.ruleset.rules}
@@ -115,11 +115,11 @@ def run_case(case: TimelineCase, ruleset: RuleSet, joiners: JoinerPool | None = 
     return result
 
 
-def _kinds(case: TimelineCase) -> set[str]:
+def _kinds(case: Case) -> set[str]:
     return {str(given.content.get("fact")) for given in case.given}
 
 
-def _timeline(case: TimelineCase, core: Core, result: TimelineResult) -> Iterator[tuple[Micros, Fact | Retraction]]:
+def _timeline(case: Case, core: Core, result: CaseResult) -> Iterator[tuple[Micros, Fact | Retraction]]:
     for number, given in enumerate(case.given, start=1):
         for at, data in _repeated(given, number):
             try:
@@ -150,7 +150,7 @@ def _numbered(value: Any, turn: int) -> Any:
     return value
 
 
-def _watch(core: Core, result: TimelineResult) -> None:
+def _note_exercised(core: Core, result: CaseResult) -> None:
     """What of the rules was exercised so far."""
     for node in core.nodes:
         for slot in node.slots:
@@ -164,26 +164,26 @@ def _watch(core: Core, result: TimelineResult) -> None:
 # -- judging ----------------------------------------------------------------------------------------------------------
 
 
-def _judge(case: TimelineCase, decisions: list[Decision], facts_at: dict[Micros, list[dict[str, Any]]]) -> list[str]:
+def _judge(case: Case, decisions: list[Decision], facts_at: dict[Micros, list[dict[str, Any]]]) -> list[str]:
     if not case.expect:
-        return [f"nothing may fire, but {_said(decision)}" for decision in decisions]
+        return [f"nothing may fire, but {_shown(decision)}" for decision in decisions]
     problems = [
         problem
         for expectation in case.expect
-        if (problem := _missing(expectation, decisions, facts_at[expectation.at])) is not None
+        if (problem := _unmet(expectation, decisions, facts_at[expectation.at])) is not None
     ]
     if case.only:
         # An alert may have said something else before it said what is expected.
         expected = [dataclasses.replace(it, text=None) for it in case.expect if not it.fact and not it.absent]
         problems += [
-            f"only what is expected may fire, but {_said(decision)}"
+            f"only what is expected may fire, but {_shown(decision)}"
             for decision in decisions
             if decision.does in ("alert", "action") and not any(_fits(wanted, decision) for wanted in expected)
         ]
     return problems
 
 
-def _missing(expectation: Expectation, decisions: list[Decision], facts: list[dict[str, Any]]) -> str | None:
+def _unmet(expectation: Expectation, decisions: list[Decision], facts: list[dict[str, Any]]) -> str | None:
     if expectation.fact:
         there = any(_has(fact, expectation.fact) for fact in facts)
         if there is not expectation.absent:
@@ -195,17 +195,17 @@ def _missing(expectation: Expectation, decisions: list[Decision], facts: list[di
             f"line {expectation.line}: at {format_duration(expectation.at)} {wanted}fact {_short(expectation.fact)} is expected; "
             f"there {'are' if near else 'is'} {'; '.join(near[:5]) or f'no {kind}'}"
         )
-    fitting = [decision for decision in _standing(expectation, decisions) if _fits(expectation, decision)]
+    fitting = [decision for decision in _latest(expectation, decisions) if _fits(expectation, decision)]
     if bool(fitting) is not expectation.absent:
         return None
-    near = [_said(decision) for decision in decisions if decision.rule == expectation.rule or not expectation.rule]
+    near = [_shown(decision) for decision in decisions if decision.rule == expectation.rule or not expectation.rule]
     return (
         f"line {expectation.line}: {expectation.described()} {'must not be' if expectation.absent else 'is expected'}; "
         f"decided {'was' if near else 'was nothing'}{' ' if near else ''}{'; '.join(near[:8])}"
     )
 
 
-def _standing(expectation: Expectation, decisions: list[Decision]) -> list[Decision]:
+def _latest(expectation: Expectation, decisions: list[Decision]) -> list[Decision]:
     """For an alert, its last word by that moment: one that was resolved before is not firing."""
     if expectation.alert is None:
         return decisions
@@ -244,7 +244,7 @@ def _short(content: dict[str, Any]) -> str:
     return json.dumps(shown, ensure_ascii=False)[:200]
 
 
-def _said(decision: Decision) -> str:
+def _shown(decision: Decision) -> str:
     at = format_duration(decision.at - START)
     key = f" [{decision.key}]" if decision.key else ""
     match decision.does:
@@ -257,7 +257,7 @@ def _said(decision: Decision) -> str:
     return f"{decision.rule}{key} at {at}: {what}"
 
 
-def run_all(cases: Iterable[TimelineCase], ruleset: RuleSet) -> Iterator[TimelineResult]:
+def run_all(cases: Iterable[Case], ruleset: RuleSet) -> Iterator[CaseResult]:
     """Run every test; compiled joins are shared among them."""
     joiners = JoinerPool()
     for case in cases:

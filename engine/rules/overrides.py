@@ -37,6 +37,10 @@ class Change:
     rule: str
     what: str
 
+    def __str__(self) -> str:
+        """In one line."""
+        return f"{self.span.position}: override of {self.rule}: {self.what}"
+
 
 @dataclass(slots=True)
 class Overridden:

@@ -1,13 +1,11 @@
 """A folder of rules into a rule set, or into everything that is wrong with it. The only module here that reads files."""
 
-import dataclasses
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import RulesError
-from engine.rule_tests.coverage import untested
 from engine.rules import catalogue
 from engine.rules.build import build
 from engine.rules.checks import run_checks
@@ -30,6 +28,7 @@ __all__ = [
     "render_json",
     "render_text",
     "rule_files",
+    "usable_rules",
 ]
 
 MAX_FILES = 2_000
@@ -45,7 +44,7 @@ class Checked:
     kinds: Kinds
     """Every kind that its rules may name, with its fields: the tests of rules are checked against them."""
     report: Report
-    """The findings and the texts they are about; `with_tests` adds to it."""
+    """The findings and the texts they are about; the check of the tests adds to it."""
     files: tuple[str, ...] = ()
     """The files that were read, as findings name them."""
     changes: tuple[Change, ...] = ()
@@ -55,13 +54,6 @@ class Checked:
     def ok(self) -> bool:
         """No error was found."""
         return self.ruleset is not None
-
-    def with_tests(self, *, firing: Collection[str], silent: Collection[str]) -> "Checked":
-        """The same with a warning for each rule that no test expects to fire, or that none shows staying silent."""
-        if self.ruleset is None:
-            return self
-        found = untested(self.ruleset, self.report, firing=firing, silent=silent)
-        return dataclasses.replace(self, findings=found)
 
 
 def rule_files(folder: Path) -> tuple[Path, ...]:
@@ -155,6 +147,18 @@ def read_rules(folder: Path, layers: Iterable[str] = ()) -> Checked:
     """
     report = Report()
     return read_texts(folder, layers, report).check(report)
+
+
+def usable_rules(folder: Path, layers: Iterable[str] = ()) -> tuple[RuleSet, tuple[Change, ...]]:
+    """The rules of a folder with some of its overrides, and what those change.
+
+    Raises:
+        RulesError: there is an error among them (the message is the whole report), or no such folder.
+    """
+    checked = read_rules(folder, layers)
+    if checked.ruleset is None:
+        raise RulesError(f"the rules in {folder} cannot be used:\n{render_text(checked.findings)}")
+    return checked.ruleset, checked.changes
 
 
 def check_texts(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.cli.rule_tests import read_all
+from engine.rule_tests.folder import read_all
 from engine.rule_tests.runner import run_all
 from engine.rules.reader import read_rules, render_text
 

@@ -7,18 +7,19 @@ from typing import Any, Literal
 import pytest
 
 from engine.cli.explain import explain_what
-from engine.cli.replay import run_to
 from engine.errors import DockwardenError
 from engine.facts.timestamps import SECOND, from_micros, rfc3339
 from engine.guardrails import Policy
 from engine.inference.why import why_not
-from engine.journal.audit_trail import DEPTH, Chain, Link, explain_alert, find, kept_back, read_audit
+from engine.journal.audit_trail import DEPTH, Chain, Link, explain_alert, find, read_audit, withheld
 from engine.journal.records import AuditRow
 from engine.pipeline.clock import wall_clock
 from engine.ports.actions import Outcome
-from tests.unit.cli.recordings import deaths, storm, write_facts, write_rules
+from engine.replay.player import core_at
+from engine.rules.reader import usable_rules
 from tests.unit.pipeline.loop import DEAD, Loop, container
 from tests.unit.pipeline.support import cid
+from tests.unit.replay.recordings import deaths, storm, write_facts, write_rules
 
 CHAIN = (
     DEAD
@@ -138,7 +139,7 @@ async def test_the_guard_that_kept_an_action_back_is_named(
     loop = Loop(tmp_path, policy=Policy(mode=mode))
     await loop.tell(container(1, protected=protected))
     await loop.stop()
-    (entry,) = kept_back(tmp_path / "journal.db", "dead-container")
+    (entry,) = withheld(tmp_path / "journal.db", "dead-container")
     assert f"rule dead-container: remove_container 000000000000 {verdict}: " in entry
 
 
@@ -159,7 +160,7 @@ def test_why_not_at_a_moment_of_a_recording(tmp_path: Path, capsys: pytest.Captu
     assert "the largest group has 4 of 10 within 1m" in capsys.readouterr().out
     assert _explain(tmp_path, **more) == 0
     assert "it has fired on this already" in capsys.readouterr().out
-    with pytest.raises(DockwardenError, match="no moment such as"):
+    with pytest.raises(DockwardenError, match="not a time such as"):
         _explain(tmp_path, at="yesterday", **more)
     with pytest.raises(DockwardenError, match="--replay"):
         _explain(tmp_path, why_not="storm", at="2026-01-01T00:00:19Z")
@@ -197,7 +198,7 @@ def test_why_not_names_what_is_missing(tmp_path: Path, facts: list[dict[str, Any
     lines = [{"at": f"2026-01-01T00:00:0{9 - n}Z"} | filled[fact["fact"]] | fact for n, fact in enumerate(facts)]
     lines.reverse()
     file = Path(write_facts(tmp_path / "f", lines))
-    core = run_to(file.read_bytes().splitlines(), write_rules(tmp_path / "rules", NEAR), None)
+    core = core_at(usable_rules(write_rules(tmp_path / "rules", NEAR))[0], file.read_bytes().splitlines(), None)
     assert any(said in reason for reason in why_not(core, "full")["reasons"])
 
 
@@ -205,6 +206,6 @@ def test_two_rules_with_counts_alike_are_told_apart(tmp_path: Path) -> None:
     """The largest group is that of the rule that is asked about, not of a namesake's pattern over other facts."""
     other = storm(10).replace("rule: storm", "rule: other").replace("action: die", "action: oom").partition("rules:\n")[2]
     rules = write_rules(tmp_path / "rules", storm(10) + other)
-    core = run_to(Path(write_facts(tmp_path / "f", deaths(5))).read_bytes().splitlines(), rules, None)
+    core = core_at(usable_rules(rules)[0], Path(write_facts(tmp_path / "f", deaths(5))).read_bytes().splitlines(), None)
     assert "largest group has 5 of 10" in why_not(core, "storm")["reasons"][0]
     assert "largest group has 0 of 10" in why_not(core, "other")["reasons"][0]

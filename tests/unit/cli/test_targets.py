@@ -6,8 +6,8 @@ import pytest
 
 from engine.cli.explain import explain_what
 from engine.cli.replay import replay_facts
-from engine.cli.rules import test_rules as run_tests
-from tests.unit.cli.recordings import deaths, storm, write_facts, write_rules
+from engine.cli.test import test_rules as run_tests
+from tests.unit.replay.recordings import deaths, storm, write_facts, write_rules
 
 TESTS = """
 tests:

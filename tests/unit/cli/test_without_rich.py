@@ -5,7 +5,7 @@ import sys
 
 _SCRIPT = """
 import sys
-from engine.cli.without_rich import without_rich
+from engine.cli.main import without_rich
 without_rich()
 import engine.cli.run
 import structlog

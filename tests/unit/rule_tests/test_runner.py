@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from engine.cli.rule_tests import exercised, read_all, run_folder
-from engine.cli.rules import check_rules
+from engine.cli.check import check_rules
+from engine.cli.test import run_folder
 from engine.errors import RulesError
-from engine.rule_tests.runner import concerned
+from engine.rule_tests.coverage import exercised
+from engine.rule_tests.folder import read_all
+from engine.rule_tests.runner import reachable_rules
 from engine.rules.reader import check_texts, read_rules
 
 RULES = """
@@ -202,7 +204,7 @@ def test_only_rules_that_can_be_reached_are_built() -> None:
     assert ruleset is not None
 
     def reached(*kinds: str) -> list[str]:
-        return [rule.id for rule in concerned(ruleset, kinds).rules]
+        return [rule.id for rule in reachable_rules(ruleset, kinds).rules]
 
     assert reached("container_event") == ["storm", "sweep"]
     assert reached("container") == ["sweep"]

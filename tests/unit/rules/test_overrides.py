@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.cli.rules import check_rules
+from engine.cli.check import check_rules
 from engine.rules.model import CountPattern, FactPattern
 from engine.rules.overrides import layers
 from engine.rules.reader import Checked, check_texts, read_rules, render_text

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import RulesError
+from engine.rule_tests.coverage import with_coverage
 from engine.rules.model import (
     AlertEffect,
     AssertEffect,
@@ -255,16 +256,16 @@ def test_ruleset_version_covers_texts_and_order() -> None:
 def test_rules_without_tests_are_warned_of() -> None:
     """A rule that no test expects, or that none shows staying silent, is named at its id; the folder stays usable."""
     checked = check_texts([("storm.yaml", GOOD["storm.yaml"])])
-    tested = checked.with_tests(firing={"inspect-host-storm", "storm-cleanup"}, silent={"inspect-host-storm"})
+    tested = with_coverage(checked, firing={"inspect-host-storm", "storm-cleanup"}, silent={"inspect-host-storm"})
     assert tested.ok
     assert [f"{finding.check.id} {finding.position}" for finding in tested.findings] == [
         "DW208 storm.yaml:14:29",
         "DW502 storm.yaml:21:11",
     ]
-    nothing = check_texts([("storm.yaml", GOOD["storm.yaml"])]).with_tests(firing=(), silent=())
+    nothing = with_coverage(check_texts([("storm.yaml", GOOD["storm.yaml"])]), firing=(), silent=())
     assert [finding.check.id for finding in nothing.findings].count("DW501") == 2
     broken = check_texts([("a.yaml", b"rules: [")])
-    assert broken.with_tests(firing=(), silent=()) is broken
+    assert with_coverage(broken, firing=(), silent=()) is broken
 
 
 @pytest.mark.parametrize("upwards", [False, True])

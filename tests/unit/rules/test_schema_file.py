@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 import yaml
 
-from engine.cli.schema import schema_of, schema_text
+from engine.reference.schemas import schema_of, schema_text
 
 RULES = Path(__file__).resolve().parents[3] / "rules"
 FILES = sorted(file for file in RULES.glob("*.yaml") if not file.name.endswith(".test.yaml"))

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from engine.cli.run import _recorder
 from engine.journal import Journal
 from engine.pipeline.loop import Sidecar
 from engine.settings import Settings
@@ -101,11 +100,3 @@ async def test_the_sources_have_names_of_their_own(tmp_path: Path) -> None:
         update={"kernel_log": str(tmp_path / "k"), "dockerd_log": str(tmp_path / "d"), "kubelet_log": str(tmp_path / "l")}
     )
     assert await asyncio.wait_for(serve(house.plan), 30.0) == 0
-
-
-def test_a_recording_on_a_full_disk_ends_and_the_sidecar_goes_on() -> None:
-    """/dev/full takes nothing: writing facts to it raises neither then nor at the end."""
-    with _recorder(Path("/dev/full")) as write:
-        assert write is not None
-        for number in range(1000):
-            write(container(number))

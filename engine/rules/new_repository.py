@@ -1,4 +1,15 @@
-"""Files that `dockwarden rules init` writes beside the rules. Texts; does nothing."""
+"""A rules repository to begin with: the shipped rules, and beside them what makes a folder a repository. Prints nothing."""
+
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from engine.errors import DockwardenError
+from engine.rules.shipped import shipped_rules
+
+GIT_S = 30
+"""Seconds for a call of git; all of them are local."""
 
 HOOK_PATH = ".githooks/pre-commit"
 
@@ -102,3 +113,56 @@ A host runs these rules with `dockwarden run --rules .`, or pulls them:
     rules: https://git.example.org/rules.git
     repo: {ref: main, every_s: 60, signed: true, groups: [database]}
 """
+
+
+def make_repository(folder: Path, schema: str) -> str:
+    """Make the repository; a sentence about what came of making it one of Git.
+
+    Args:
+        folder: must not be there, or be empty.
+        schema: text of schema.json.
+
+    Raises:
+        DockwardenError: the folder is there and not empty, or cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise DockwardenError(f"{folder} is not empty: name a folder that is not there yet")
+        shutil.copytree(shipped_rules(), folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*", "schema.json"))
+        for name, text in _files(schema).items():
+            file = folder / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        (folder / HOOK_PATH).chmod(0o755)
+    except OSError as error:
+        raise DockwardenError(f"{folder}: cannot be written: {error.strerror}") from error
+    return _git_init(folder)
+
+
+def _files(schema: str) -> Mapping[str, str]:
+    """What stands beside the rules, by path."""
+    return {
+        "schema.json": schema,
+        "README.md": README,
+        "overrides/all.yaml": OVERRIDES,
+        ".vscode/settings.json": VSCODE,
+        ".vscode/extensions.json": VSCODE_EXTENSIONS,
+        HOOK_PATH: HOOK,
+        ".github/workflows/rules.yaml": GITHUB,
+        ".gitlab-ci.yml": GITLAB,
+    }
+
+
+def _git_init(folder: Path) -> str:
+    """Make it a repository with the hook in force; a sentence that says what came of it."""
+    later = "make it a repository later with: git init && git config core.hooksPath .githooks"
+    if shutil.which("git") is None:
+        return f"git is not installed; {later}"
+    commands = (["init", "--quiet"], ["config", "core.hooksPath", ".githooks"])
+    for command in commands:
+        try:
+            subprocess.run(["git", *command], cwd=folder, check=True, capture_output=True, timeout=GIT_S)
+        except (OSError, subprocess.SubprocessError) as error:
+            return f"git {command[0]} failed ({error}); {later}"
+    return "a git repository, the hook in force; commit when you like what you see"

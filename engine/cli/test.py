@@ -8,31 +8,23 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from engine.cli.targets import chosen_layers, rules_folder
 from engine.errors import DockwardenError, RulesError
-from engine.rule_tests.cases import TimelineCase, read_timelines
-from engine.rule_tests.runner import TimelineResult, run_all, test_paths
+from engine.rule_tests.coverage import coverage_of
+from engine.rule_tests.folder import read_all
+from engine.rule_tests.runner import CaseResult, run_all
+from engine.rules.findings import render_text
 from engine.rules.model import RuleSet
-from engine.rules.overrides import Change
-from engine.rules.reader import Checked, read_rules, render_text
+from engine.rules.reader import read_rules
 
 
-def read_all(folder: Path, checked: Checked) -> list[TimelineCase]:
-    """Every test below a folder; faults of the files go into the report of the check.
+def test_rules(named: Path | None, *, junit: Path | None, coverage: bool, host: str | None, groups: list[str] | None) -> int:
+    """Run every test of the folder; 1 when one fails.
 
-    None while the rules themselves have errors: each line of each test would name a rule that is not there.
+    Tests are about the rules as they are written; overrides are in them only for a host or groups that are named.
     """
-    if checked.ruleset is None:
-        return []
-    # A rule that an override switches off is known all the same: its tests fail, they are not misspelt.
-    rules = frozenset(rule.id for rule in checked.ruleset.rules) | {change.rule for change in checked.changes}
-    return [
-        case for path in test_paths(folder) for case in read_timelines(path, checked.report, kinds=checked.kinds, rules=rules)
-    ]
-
-
-def override_text(change: Change) -> str:
-    """What an override changes, in one line."""
-    return f"{change.span.position}: override of {change.rule}: {change.what}"
+    layers = chosen_layers(host, groups) if host is not None or groups else ()
+    return run_folder(rules_folder(named), junit=junit, coverage=coverage, layers=layers)
 
 
 def run_folder(folder: Path, *, junit: Path | None, coverage: bool, layers: Iterable[str] = ()) -> int:
@@ -48,7 +40,7 @@ def run_folder(folder: Path, *, junit: Path | None, coverage: bool, layers: Iter
     faults = [finding for finding in checked.report.findings if finding.is_error]
     console = Console(highlight=False, soft_wrap=True)
     for change in checked.changes:
-        console.print(Text(override_text(change), style="dim"))
+        console.print(Text(str(change), style="dim"))
     if faults:
         console.print(Text(render_text(faults)), end="")
     started = time.perf_counter()
@@ -70,19 +62,9 @@ def run_folder(folder: Path, *, junit: Path | None, coverage: bool, layers: Iter
     return 1 if failed or faults else 0
 
 
-def exercised(cases: list[TimelineCase], ruleset: RuleSet) -> tuple[set[str], set[str]]:
-    """Rules that some test sees firing, and rules that the facts of some test could have reached without their firing."""
-    firing: set[str] = set()
-    silent: set[str] = set()
-    for result in run_all(cases, ruleset):
-        firing |= result.fired
-        silent |= result.reached - result.fired
-    return firing, silent
-
-
-def _write_junit(file: Path, results: list[TimelineResult]) -> None:
+def _write_junit(file: Path, results: list[CaseResult]) -> None:
     suites = ET.Element("testsuites")
-    by_file: dict[str, list[TimelineResult]] = {}
+    by_file: dict[str, list[CaseResult]] = {}
     for result in results:
         by_file.setdefault(result.file, []).append(result)
     for name, group in by_file.items():
@@ -104,27 +86,10 @@ def _xml_text(text: str) -> str:
     return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
-def _print_coverage(console: Console, ruleset: RuleSet, results: list[TimelineResult]) -> None:
-    fired = {rule for result in results for rule in result.fired}
-    patterns = {pattern for result in results for pattern in result.patterns}
-    held_back = {entry for result in results for entry in result.held_back}
-    parts = 0
-    missing: list[str] = []
-    for rule in ruleset.rules:
-        parts += 1 + len(rule.when) + len(rule.unless)
-        if rule.id not in fired:
-            missing.append(f"{rule.position}: rule {rule.id} never fires")
-        missing += [
-            f"{rule.position}: rule {rule.id}: pattern {pattern.name} never matches"
-            for pattern in rule.when
-            if (rule.id, pattern.name) not in patterns
-        ]
-        missing += [
-            f"{rule.position}: rule {rule.id}: unless number {number} never holds anything back"
-            for number in range(1, len(rule.unless) + 1)
-            if (rule.id, number) not in held_back
-        ]
-    for line in missing:
+def _print_coverage(console: Console, ruleset: RuleSet, results: list[CaseResult]) -> None:
+    found = coverage_of(ruleset, results)
+    for line in found.missing:
         console.print(Text(line, style="yellow"))
-    share = 100 * (parts - len(missing)) / parts if parts else 100
-    console.print(Text(f"coverage: {parts - len(missing)} of {parts} parts of rules exercised ({share:.0f} %)"))
+    done = found.parts - len(found.missing)
+    share = 100 * done / found.parts if found.parts else 100
+    console.print(Text(f"coverage: {done} of {found.parts} parts of rules exercised ({share:.0f} %)"))
