@@ -2,27 +2,34 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 export PATH := $(PATH):/usr/sbin:/sbin
-LAB_PACKAGES := docker.io mosquitto strace busybox-static e2fsprogs iproute2 procps openssl git prometheus-alertmanager
+# What unit tests start, and what the tests and drills of the lab start beside it.
+UNIT_PACKAGES := git openssh-client
+LAB_PACKAGES := $(UNIT_PACKAGES) docker.io mosquitto strace busybox-static e2fsprogs iproute2 procps openssl mount systemd \
+    prometheus-alertmanager
+LAB_RIGHTS := the lab starts Docker daemons of its own
 
-.PHONY: help setup setup-dev lab-packages run drill test check unit format bench
+.PHONY: help setup setup-dev setup-lab run drill test test-slow bare check unit format
+# Two set-ups at a time would write the same environment.
+.NOTPARALLEL:
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 setup: ## the virtual environment with dockwarden in it: .venv/bin/dockwarden
 	@scripts/setup run
+	@echo "the program: $(CURDIR)/.venv/bin/dockwarden"
 
 setup-dev:
 	@scripts/setup dev
 
-lab-packages:
-	@scripts/system-packages $(LAB_PACKAGES)
+setup-lab:
+	@scripts/setup dev --root "$(LAB_RIGHTS)" $(LAB_PACKAGES)
 
-run: setup ## the sidecar on this host's engine (ARGS="--act" and the like are handed on)
-	@[ -n "$$DOCKWARDEN_MQTT_URL" ] || scripts/system-packages mosquitto
+run: ## the sidecar on this host's Docker (ARGS="--act" and the like are handed on)
+	@scripts/setup run $(if $(DOCKWARDEN_MQTT_URL),,mosquitto)
 	@exec .venv/bin/dockwarden run $(ARGS)
 
-drill: setup-dev lab-packages ## break a scratch engine in every way we know and show what was noticed, repaired and reported
+drill: setup-lab ## break a scratch Docker daemon in every way we know and show what was noticed, repaired and reported
 	@exec .venv/bin/python -m tests.lab.drill $(ARGS)
 
 check: setup-dev ## formatting, lint, types, layers, shipped rules
@@ -33,12 +40,21 @@ check: setup-dev ## formatting, lint, types, layers, shipped rules
 	.venv/bin/dockwarden check rules
 	.venv/bin/dockwarden test rules
 
-unit: setup-dev ## the tests that need no Docker and no broker
+unit: ## the tests that need no Docker and no broker
+	@scripts/setup dev $(UNIT_PACKAGES)
 	.venv/bin/python -m pytest tests/unit tests/property
 
-test: check lab-packages ## everything: checks, then unit, property, contract and live tests
+test: setup-lab check ## everything: checks, then unit, property, contract and live tests
 	.venv/bin/python -m pytest
 
-format: setup-dev ## ruff's formatting and safe mends
+# The slow tier: what takes too long for every change, one target a step. A new step is a target of its own, named here.
+SLOW := bare
+
+test-slow: $(SLOW) ## the slow tier: bare Debian roots
+
+bare: ## run, drill and test on bare Debian 12 and 13 roots (root; takes long)
+	@scripts/bare-root $(ARGS)
+
+format: setup-dev ## ruff's formatting and safe fixes
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
