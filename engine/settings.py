@@ -48,7 +48,7 @@ class Mqtt(_Group):
         known = list(FactKinds())
         for kind in kinds:
             if kind not in known:
-                msg = f"there is no fact kind {kind!r}{_nearest(kind, known)}"
+                msg = f"unknown fact kind `{kind}`{_nearest(kind, known)}"
                 raise ValueError(msg)
         return kinds
 
@@ -146,7 +146,7 @@ class Settings(BaseSettings):
     def _actions_exist(self) -> Self:
         for name in self.policy.actions:
             if name not in ACTIONS:
-                msg = f"policy.actions: there is no action {name!r}{_nearest(name, list(ACTIONS))}"
+                msg = f"policy.actions: unknown action `{name}`{_nearest(name, list(ACTIONS))}"
                 raise ValueError(msg)
         return self
 
@@ -180,12 +180,12 @@ def load_settings(file: Path | None, over: Mapping[str, Any] | None = None) -> S
     """
     content = _read(file) if file is not None else {}
     faults = [
-        f"{_where(file)}{name}: there is no such setting{_nearest(str(name), list(Settings.model_fields))}"
+        f"{_where(file)}unknown setting `{name}`{_nearest(str(name), list(Settings.model_fields))}"
         for name in content
         if name not in Settings.model_fields
     ]
     faults += [
-        f"{name}: there is no such setting{_nearest(name, known)}"
+        f"unknown setting `{name}` in the environment{_nearest(name, known)}"
         for known in [_environment_names()]
         for name in sorted(os.environ)
         if name.startswith("DOCKWARDEN_") and name.split("__")[0] not in known
@@ -204,7 +204,7 @@ def load_settings(file: Path | None, over: Mapping[str, Any] | None = None) -> S
 
 
 def _unreadable_variable(error: UnreadableVariableError) -> str:
-    """Of a list or a group that is no JSON, pydantic-settings tells the field alone."""
+    """Of a list or a group that is not valid JSON, pydantic-settings names the field alone."""
     field = re.search(r'field "(\w+)"', str(error))
     start = f"DOCKWARDEN_{field[1].upper()}" if field else "DOCKWARDEN_"
     named = sorted(name for name in os.environ if name == start or name.startswith(f"{start}__"))
@@ -221,7 +221,7 @@ def _read(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise SettingsError(f"{file}: cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, or a date such as 2026-13-45
-        raise SettingsError(f"{file}: is no YAML: {error}") from error
+        raise SettingsError(f"{file}: not valid YAML: {error}") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -247,7 +247,7 @@ def _fault(file: Path | None, error: Any) -> str:
     if error["type"] == "extra_forbidden" and error["loc"]:
         group = Settings.model_fields.get(str(error["loc"][0]))
         known = list(getattr(group.annotation, "model_fields", {})) if group is not None else []
-        message = f"there is no such setting{_nearest(str(error['loc'][-1]), known)}"
+        return f"{_where(file)}unknown setting `{where}`{_nearest(str(error['loc'][-1]), known)}"
     return f"{source}: {message}"
 
 

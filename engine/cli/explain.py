@@ -103,10 +103,10 @@ def _show_why_not(rule: str, answer: dict[str, Any], output: str) -> int:
     else:
         console = terminal()
         console.print(Text(f"rule {rule}: {answer.get('matches', 0)} matches", style="bold"))
-        for reason in answer["reasons"] or ["nothing speaks against it: it fires with the next fact"]:
+        for reason in answer["reasons"] or ["nothing prevents it: it fires with the next fact"]:
             console.print(Text(f"  {reason}"))
         if answer.get("kept_back"):
-            console.print(Text("decided, and kept back:", style="bold"))
+            console.print(Text("decided, and held back:", style="bold"))
             for entry in answer["kept_back"]:
                 console.print(Text(f"  {entry}"))
     return 0 if answer["known"] else 1

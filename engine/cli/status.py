@@ -44,8 +44,8 @@ def show_status(*, state: Path | None, config: Path | None, output: str) -> int:
     _head(console, data)
     _alerts(console, data)
     _jobs(console, data)
-    for trouble in data.get("troubles", []):
-        console.print(Text(f"trouble: {trouble}", style="red"))
+    for problem in data.get("troubles", []):
+        console.print(Text(f"problem: {problem}", style="red"))
     return 0
 
 
@@ -59,9 +59,9 @@ def _head(console: Console, data: dict[str, Any]) -> None:
     console.print(Text(f"rules    {data.get('rules')} ({data.get('rules_version')})"))
     console.print(Text(f"broker   {broker['where']}, {link}, {data.get('outbox_depth', 0)} waiting"))
     console.print(
-        Text(f"facts    {data['counters'].get('facts', 0)} taken, {data['memory']['facts']} held: {_pairs(data['kinds'])}")
+        Text(f"facts    {data['counters'].get('facts', 0)} received, {data['memory']['facts']} held: {_pairs(data['kinds'])}")
     )
-    console.print(Text(f"sources  {_pairs(data.get('sources', {})) or 'no trouble told'}"))
+    console.print(Text(f"sources  {_pairs(data.get('sources', {})) or 'no problem reported'}"))
     if data.get("losses"):
         console.print(Text(f"losses   {_pairs(data['losses'])}", style="yellow"))
 

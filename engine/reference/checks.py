@@ -40,4 +40,4 @@ def _entry(check: Check) -> Iterator[str]:
     yield f"\n### {check.id} {check.name}\n\n"
     if check.severity == "warning":
         yield "*A warning.* "
-    yield f"{check.what}\n\n- **Why:** {check.why}\n- **What to do:** {check.mend}\n"
+    yield f"{check.what}\n\n- **Why:** {check.why}\n- **What to do:** {check.fix}\n"

@@ -16,7 +16,7 @@ from engine.action_catalog import ACTIONS, ActionSpec
 from engine.rules.kinds import ENVELOPE, FieldType, Kind, built_in_kinds
 from engine.settings import Settings
 
-TOLD_BY = {
+EMITTED_BY = {
     "container": "Docker: the full listing, and inspect of what is removing or dead",
     "container_event": "Docker: the `/events` stream",
     "daemon": "Docker: ping, list and inspect, each timed, and `/info`",
@@ -59,7 +59,7 @@ def _kind(kind: Kind) -> Iterator[str]:
         if kind.key
         else "state, one for the host"
     )
-    yield f"\n## {kind.name}\n\n{kind.doc.strip() or kind.name}\n\n*{key[0].upper()}{key[1:]}.* Told by {TOLD_BY[kind.name]}.\n\n"
+    yield f"\n## {kind.name}\n\n{kind.doc.strip() or kind.name}\n\n*{key[0].upper()}{key[1:]}.* From {EMITTED_BY[kind.name]}.\n\n"
     yield from _fields(kind.fields.items())
 
 
@@ -80,7 +80,7 @@ def actions_page() -> str:
 
 def _action(spec: ActionSpec) -> Iterator[str]:
     yield f"\n## {spec.name}\n\n{spec.doc}\n\n"
-    yield f"- **Needs:** {spec.needs or 'the engine'}\n"
+    yield f"- **Needs:** {spec.needs or 'Docker'}\n"
     yield f"- **Mode observe:** {'decided and not done' if spec.changes else 'done too: it only looks'}\n"
     if spec.touches_running:
         yield "- **Running containers:** only where the policy names the rule\n"

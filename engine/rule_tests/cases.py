@@ -188,7 +188,7 @@ class _Reader:
         if name not in self._kinds:
             known = [kind.name for kind in self._kinds]
             place = value.span if value is not None else node.span
-            message = f"there is no fact kind `{name}`" if name else "a given fact needs its kind: `fact: container`, say"
+            message = f"unknown fact kind `{name}`" if name else "a given fact needs its kind: `fact: container`, say"
             self._report.add(catalogue.BAD_TEST, place, message, nearest=nearest(name, known))
 
     def _one_of(self, node: MapNode, key: str, known: tuple[str, ...]) -> None:
@@ -197,7 +197,7 @@ class _Reader:
             self._report.add(
                 catalogue.BAD_TEST,
                 value.span,
-                f"there is no {key} `{value.text}`",
+                f"unknown {key} `{value.text}`",
                 expected=one_of(known) if len(known) <= 10 else "",  # noqa: PLR2004  a longer list helps nobody
                 nearest=nearest(value.text, known),
             )

@@ -1,4 +1,4 @@
-"""Every check of a rules folder: its id, what it finds, why that matters, and how to mend it. Data; checks nothing itself.
+"""Every check of a rules folder: its id, what it finds, why that matters, and how to fix it. Data; checks nothing itself.
 
 `docs/checks.md` is printed from it (`scripts/check-docs`). Ids are never reused: people search for them.
 """
@@ -15,7 +15,7 @@ class Check:
     name: str
     what: str
     why: str
-    mend: str
+    fix: str
     severity: Literal["error", "warning"] = "error"
 
 
@@ -23,8 +23,8 @@ CATALOGUE: dict[str, Check] = {}
 """By id, in the order of the ids."""
 
 
-def _check(ident: str, name: str, what: str, why: str, mend: str, severity: Literal["error", "warning"] = "error") -> Check:
-    check = Check(ident, name, what, why, mend, severity)
+def _check(ident: str, name: str, what: str, why: str, fix: str, severity: Literal["error", "warning"] = "error") -> Check:
+    check = Check(ident, name, what, why, fix, severity)
     CATALOGUE[ident] = check
     return check
 
@@ -38,9 +38,9 @@ UNREADABLE = _check(
 )  # fmt: skip
 YAML_FAULT = _check(
     "DW002", "yaml-fault",
-    "A file is no YAML, holds several documents or tags, or goes beyond the bounds of nesting and aliases.",
+    "A file is not valid YAML, has several documents or tags, or goes beyond the bounds of nesting and aliases.",
     "Everything after the fault would be guesswork.",
-    "Mend the place that is marked; often it is an unclosed quote or bracket, or indentation by tabs.",
+    "Fix the marked place; often it is an unclosed quote or bracket, or indentation by tabs.",
 )  # fmt: skip
 DUPLICATE_KEY = _check(
     "DW003", "duplicate-key",
@@ -52,12 +52,12 @@ TOO_MANY = _check(
     "DW004", "too-many-findings",
     "There are more findings than are shown.",
     "A list without end helps nobody.",
-    "Mend what is shown and check again.",
+    "Fix what is shown and check again.",
 )  # fmt: skip
 NO_RULES = _check(
     "DW005", "no-rules",
     "A folder or file holds no rule.",
-    "Nothing would be watched, and nobody would be told.",
+    "Nothing would be watched, and nobody would be alerted.",
     "Name the folder that holds the rules; a rules file has a list under `rules:`.",
     "warning",
 )  # fmt: skip
@@ -90,7 +90,7 @@ BAD_DURATION = _check(
 BAD_RATE = _check(
     "DW105", "bad-rate",
     "A rate is not one.",
-    "A rate keeps an action from hammering the engine; a guess would not.",
+    "A rate keeps an action from hammering Docker; a guess would not.",
     "Write a number per time: 5/s, 100/h, 2/10s.",
 )  # fmt: skip
 BAD_NAME = _check(
@@ -107,7 +107,7 @@ BAD_TEMPLATE = _check(
 )  # fmt: skip
 BAD_REFERENCE = _check(
     "DW108", "bad-reference",
-    "A text begins with a dollar and is no reference.",
+    "A text begins with a dollar and is not a reference.",
     "It would be compared as a text, and never match.",
     "Write $name.field; $$ stands for a dollar.",
 )  # fmt: skip
@@ -126,7 +126,7 @@ UNKNOWN_CHOICE = _check(
 DUPLICATE_RULE = _check(
     "DW111", "duplicate-rule",
     "Two rules have the same id.",
-    "Alerts, journal and overrides tell rules apart by their id.",
+    "Alerts, journal and overrides identify rules by their id.",
     "Rename one; an id that was once in use is not given to another rule.",
 )  # fmt: skip
 NO_SEVERITY = _check(
@@ -158,13 +158,13 @@ UNKNOWN_KIND = _check(
 )  # fmt: skip
 UNKNOWN_FIELD = _check(
     "DW202", "unknown-field",
-    "A fact kind has no such field, or a dotted path reaches into a field that is no map.",
+    "A fact kind has no such field, or a dotted path reaches into a field that is not a map.",
     "The test would never hold, or the text would show nothing.",
     "Use one of the fields that are listed.",
 )  # fmt: skip
 UNKNOWN_MODIFIER = _check(
     "DW203", "unknown-modifier",
-    "There is no such modifier behind `|`, or there are two.",
+    "An unknown modifier stands behind `|`, or there are two.",
     "The field would be compared in another way than was meant.",
     "Use one of ne, gt, gte, lt, lte, contains, startswith, endswith, re, exists; none means equal.",
 )  # fmt: skip
@@ -223,7 +223,7 @@ BAD_REGEX = _check(
     "DW304", "bad-regex",
     "A regular expression is not one that RE2 takes.",
     "RE2 is linear in the text, so that no line can stall the sidecar; it has no back-references and no look-around.",
-    "Mend the expression: https://github.com/google/re2/wiki/Syntax.",
+    "Fix the expression: https://github.com/google/re2/wiki/Syntax.",
 )  # fmt: skip
 BAD_FORMAT = _check(
     "DW305", "bad-format",
@@ -255,7 +255,7 @@ UNLIKE_DECLARATIONS = _check(
 UNUSED_BINDING = _check(
     "DW401", "unused-binding",
     "One of several patterns is neither joined with another nor used in a text or effect.",
-    "The rule fires once for every fact that matches it, with nothing to tell them apart: often a join was forgotten.",
+    "The rule fires once for every fact that matches it, with nothing to distinguish them: often a join was forgotten.",
     "Join it, use it, or begin its name with `_` when it only has to be there.",
 )  # fmt: skip
 UNREACHABLE = _check(
@@ -305,7 +305,7 @@ EVENT_HOLD = _check(
 BUILT_IN_ASSERT = _check(
     "DW409", "built-in-assert",
     "A rule asserts a fact of a built-in kind.",
-    "Sources tell these; what a rule concludes would be mixed up with what was seen, and be overwritten by it.",
+    "Sources emit these; what a rule concludes would be mixed up with what was seen, and be overwritten by it.",
     "Assert a kind of the rule's own.",
     "warning",
 )  # fmt: skip
@@ -327,15 +327,15 @@ UNTESTED_SILENCE = _check(
 )  # fmt: skip
 BAD_TEST = _check(
     "DW503", "bad-test",
-    "A test file has a fault: an unknown key, rule, fact kind or action, or a time that is none.",
+    "A test file has a fault: an unknown key, rule, fact kind or action, or an invalid time.",
     "A test that names what does not exist passes or fails for the wrong reason.",
-    "Mend the place that is marked.",
+    "Fix the marked place.",
 )  # fmt: skip
 
 # Overrides
 BAD_OVERRIDE = _check(
     "DW601", "bad-override",
-    "An override names a rule or a value that there is not, sets what is no value, or stands in a file that is for no host.",
+    "An override names an unknown rule or value, sets something that is not a value, or stands in a file for no host.",
     "It would be ignored in silence, and the host would go by the rule as it stands.",
     "Name a rule of this folder, and a value that stands in it by the path of its keys: `when.storm.at_least`.",
 )  # fmt: skip

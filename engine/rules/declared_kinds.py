@@ -16,7 +16,7 @@ Fields = dict[str, FieldType]
 _Assertion = tuple[DraftRule, str, DraftEffect]
 
 
-def declare(files: Iterable[DraftFile], built_in: Kinds, report: Report) -> Kinds:
+def collect_kinds(files: Iterable[DraftFile], built_in: Kinds, report: Report) -> Kinds:
     """All kinds: the built-in ones and those that the files declare; a finding where a field gets values of two types."""
     drafts = tuple(files)
     given = _given(drafts, built_in, report)

@@ -50,7 +50,7 @@ def known_keys(node: MapNode, known: Iterable[str], where: str, report: Report) 
             report.add(
                 catalogue.UNKNOWN_KEY,
                 key.span,
-                f"{where} has no key `{key.text}`",
+                f"unknown key `{key.text}` in {where}",
                 nearest=nearest(key.text, names),
                 expected=one_of(names),
             )
@@ -158,7 +158,7 @@ def as_duration(node: Node, what: str, report: Report, *, positive: bool = True)
     """A duration in microseconds."""
     found = _parsed(node, what, parse_duration, report, check=catalogue.BAD_DURATION, shape=DURATION_SHAPE)
     if found == 0 and positive:
-        report.add(catalogue.OUT_OF_RANGE, node.span, f"{what} is no time at all", expected="more than 0s")
+        report.add(catalogue.OUT_OF_RANGE, node.span, f"{what} is zero", expected="more than 0s")
         return None
     return found
 

@@ -10,7 +10,7 @@ from engine.rules.catalogue import TOO_MANY, Check
 from engine.rules.model import Position
 
 MAX_FINDINGS = 1_000
-"""A folder with more is mended from the top; the list would only get in the way."""
+"""A folder with more is fixed from the top; the list would only get in the way."""
 _EXCERPT = 120
 """Characters of a line that are shown: what fits beside its number on a wide terminal."""
 _CUT = "…"
@@ -98,7 +98,7 @@ class Report:
         """An error was found there: what follows from it is no finding of its own."""
         return any(finding.is_error and finding.position == span.position for finding in self._found)
 
-    def speaks_of(self, file: str) -> bool:
+    def mentions(self, file: str) -> bool:
         """Whether there is a finding about a file."""
         return any(finding.position.file == file for finding in self._found)
 
@@ -160,7 +160,7 @@ def _lines(finding: Finding) -> list[str]:
         lines.append(f"{'':>5} = did you mean `{finding.nearest}`?")
     if finding.expected:
         lines.append(f"{'':>5} = expected: {_shorten(_clean(finding.expected), 600)}")
-    lines.append(f"{'':>5} = {_shorten(_clean(finding.hint or check.mend), 400)}")
+    lines.append(f"{'':>5} = {_shorten(_clean(finding.hint or check.fix), 400)}")
     return lines
 
 
@@ -193,7 +193,7 @@ def to_json(finding: Finding) -> dict[str, Any]:
         "message": finding.message,
         "expected": finding.expected,
         "nearest": finding.nearest,
-        "hint": finding.hint or finding.check.mend,
+        "hint": finding.hint or finding.check.fix,
         "excerpt": finding.excerpt,
     }
     return {name: value for name, value in body.items() if value != ""}

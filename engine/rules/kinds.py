@@ -54,7 +54,7 @@ DECLARABLE: dict[str, FieldType] = {"string": STRING, "integer": INTEGER, "numbe
 ENVELOPE: dict[str, FieldType] = {
     "at": FieldType("time", doc="Event time, UTC."),
     "host": FieldType("string", doc="Name of the host it is about."),
-    "source": FieldType("string", doc="What told it: docker, kernel, dockerd, probe, rule, …"),
+    "source": FieldType("string", doc="Where it is from: docker, kernel, dockerd, probe, rule, …"),
     "fact_id": FieldType("string", doc="Names this observation."),
 }
 """Fields that every fact has."""
@@ -162,5 +162,5 @@ def kind_of(model: type[Fact]) -> Kind:
 
 
 def built_in_kinds(models: Iterable[type[Fact]] = BUILT_IN) -> Kinds:
-    """The kinds that sources and dockwarden itself tell."""
+    """The kinds that sources and dockwarden itself emit."""
     return Kinds({model.KIND: kind_of(model) for model in models})

@@ -94,7 +94,7 @@ def _apply_one(node: Node, result: Overridden, report: Report) -> None:
     found = _find(result.trees, ident)
     if found is None:
         near = nearest(ident, _ids(result.trees))
-        report.add(catalogue.BAD_OVERRIDE, named.span, f"there is no rule `{ident}` to override", nearest=near)
+        report.add(catalogue.BAD_OVERRIDE, named.span, f"unknown rule `{ident}`", nearest=near)
         return
     file, rule = found
     changed = rule
@@ -160,9 +160,7 @@ def _extend(rule: MapNode, more: ListNode) -> MapNode:
 def _set(rule: MapNode, key: ScalarNode, value: Node, report: Report) -> MapNode | None:
     path = key.text
     if not _is_literal(value):
-        report.add(
-            catalogue.BAD_OVERRIDE, value.span, f"`{path}` is set to what is no value", expected="a value, or a list of values"
-        )
+        report.add(catalogue.BAD_OVERRIDE, value.span, f"`{path}` is not set to a value", expected="a value, or a list of values")
         return None
     if path in ADDABLE and rule.get(path) is None:
         return replace(rule, entries=(*rule.entries, (key, value)))

@@ -28,7 +28,7 @@ def asserted(rule: DraftRule, effect: DraftEffect, kinds: Kinds) -> Produced:
     return values
 
 
-def produced(rule: DraftRule, kinds: Kinds) -> Iterator[tuple[DraftEffect, str, Produced]]:
+def produced_facts(rule: DraftRule, kinds: Kinds) -> Iterator[tuple[DraftEffect, str, Produced]]:
     """Every fact that a rule's effects lead to: effect, kind, values."""
     for effect in rule.then:
         if effect.form == "assert" and effect.name is not None:

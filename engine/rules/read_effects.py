@@ -43,7 +43,7 @@ def _read_effect(node: Node, report: Report) -> DraftEffect | None:
         report.add(
             catalogue.UNKNOWN_KEY,
             keys[0][0].span if keys else node.span,
-            f"there is no effect `{keys[0][0].text}`" if keys else "an effect is an empty mapping",
+            f"unknown effect `{keys[0][0].text}`" if keys else "an effect is an empty mapping",
             nearest=nearest(keys[0][0].text, _FORMS) if keys else "",
             expected=one_of(_FORMS),
         )
@@ -161,9 +161,7 @@ def _read_kind(mapping: MapNode, where: str, report: Report) -> tuple[str | None
         return None, mapping.span
     kind = decode.as_name(node, f"the kind of {where}", report)
     if kind is not None and not BINDING.fullmatch(kind):
-        report.add(
-            catalogue.BAD_NAME, node.span, f"`{kind}` is no name for a fact kind", expected="letters, digits and underscores"
-        )
+        report.add(catalogue.BAD_NAME, node.span, f"invalid fact kind name `{kind}`", expected="letters, digits and underscores")
         kind = None
     return kind, node.span
 
@@ -177,7 +175,7 @@ def _read_fields(mapping: MapNode, keys: tuple[str, ...], report: Report) -> tup
             report.add(catalogue.BAD_NAME, key.span, f"`{key.text}` is given to every fact by itself", hint="use another name")
         elif not BINDING.fullmatch(key.text):
             report.add(
-                catalogue.BAD_NAME, key.span, f"`{key.text}` is no name for a field", expected="letters, digits and underscores"
+                catalogue.BAD_NAME, key.span, f"invalid field name `{key.text}`", expected="letters, digits and underscores"
             )
         else:
             value = _read_value(key, node, report)

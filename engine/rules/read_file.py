@@ -124,7 +124,7 @@ def _read_id(mapping: MapNode, start: Span, report: Report) -> tuple[str, Span]:
         report.add(
             catalogue.BAD_NAME,
             node.span,
-            f"`{ident[:MAX_ID]}` is no id for a rule",
+            f"invalid rule id `{ident[:MAX_ID]}`",
             nearest=proper if KEBAB.fullmatch(proper) else "",
             expected=f"kebab-case, at most {MAX_ID} characters",
         )
@@ -155,7 +155,7 @@ def _read_kinds(node: Node, report: Report) -> tuple[DraftKind, ...]:
     kinds = []
     for key, value in mapping.entries if mapping is not None else ():
         if not BINDING.fullmatch(key.text):
-            message = f"`{key.text}` is no name for a fact kind"
+            message = f"invalid fact kind name `{key.text}`"
             report.add(catalogue.BAD_NAME, key.span, message, expected="letters, digits and underscores")
             continue
         body = decode.as_map(value, f"the kind `{key.text}`", report)
@@ -173,7 +173,7 @@ def _read_declared(body: MapNode, report: Report) -> tuple[tuple[str, FieldType,
     for key, value in mapping.entries if mapping is not None else ():
         if key.text in _ENVELOPE or not BINDING.fullmatch(key.text):
             report.add(
-                catalogue.BAD_NAME, key.span, f"`{key.text}` is no name for a field",
+                catalogue.BAD_NAME, key.span, f"invalid field name `{key.text}`",
                 expected="letters, digits and underscores, none of " + ", ".join(_ENVELOPE),
             )  # fmt: skip
             continue

@@ -65,9 +65,7 @@ def _bounded(number: int, node: Node, report: Report) -> None:
 
 def _named(key: ScalarNode, value: Node, report: Report) -> DraftPattern:
     if not isinstance(key.value, str) or not BINDING.fullmatch(key.text):
-        report.add(
-            catalogue.BAD_NAME, key.span, f"`{key.text}` is no name for a pattern", expected="letters, digits and underscores"
-        )
+        report.add(catalogue.BAD_NAME, key.span, f"invalid pattern name `{key.text}`", expected="letters, digits and underscores")
     return _read_pattern(key.text, key.span, value, report)
 
 
@@ -170,7 +168,7 @@ def read_test(key: ScalarNode, value: Node, report: Report) -> DraftTest | None:
         report.add(
             catalogue.UNKNOWN_MODIFIER,
             report.within(key.span, modifier) if modifier else key.span,
-            "a field takes one modifier" if "|" in modifier else f"there is no modifier `{modifier}`",
+            "a field takes one modifier" if "|" in modifier else f"unknown modifier `{modifier}`",
             nearest="" if "|" in modifier else nearest(modifier, MODIFIERS),
             expected=one_of(MODIFIERS),
         )

@@ -9,7 +9,7 @@ from engine.errors import RulesError
 from engine.rules import catalogue
 from engine.rules.build import build
 from engine.rules.checks import run_checks
-from engine.rules.declared_kinds import declare
+from engine.rules.declared_kinds import collect_kinds
 from engine.rules.findings import Finding, Report, Span, render_json, render_text
 from engine.rules.kinds import Kinds, built_in_kinds
 from engine.rules.model import RuleSet
@@ -172,13 +172,13 @@ def check_texts(
         tree = parse_yaml(data, name, report)
         if tree is not None:
             trees[name] = tree
-        elif not report.speaks_of(name):  # the report may be of an earlier look: what was said once is not counted again
+        elif not report.mentions(name):  # the report may be of an earlier look: what was said once is not counted again
             report.add(catalogue.NO_RULES, Span(name, 1, 1), "the file is empty")
     others = [(name, tree) for name, data in overrides if (tree := parse_yaml(data, name, report)) is not None]
     overridden = apply(trees, others, report)
     order = {name: place for place, name in enumerate(names)}
     drafts = [read_file(tree, name, order[name], report) for name, tree in overridden.trees.items()]
-    kinds = declare(drafts, built_in_kinds(), report)
+    kinds = collect_kinds(drafts, built_in_kinds(), report)
     rules = [rule for draft in drafts for rule in draft.rules]
     # A rule that is switched off here is checked all the same: those that build on it are no less reachable elsewhere.
     run_checks(rules, kinds, report)

@@ -51,7 +51,7 @@ def parse_value(text: str) -> str | Ref:
         return text[1:]
     found = _REF.fullmatch(text)
     if found is None:
-        raise BadTextError((TextFault(text, f"`{text}` is no reference: write $name.field, or $$ for a literal dollar"),))
+        raise BadTextError((TextFault(text, f"invalid reference `{text}`: write $name.field, or $$ for a literal dollar"),))
     return Ref(found[1], split_path(found[2]))
 
 
@@ -103,6 +103,6 @@ def _take_placeholder(part: str, parts: list[str | Placeholder], faults: list[Te
     inside, _, form = part[1:-1].partition(":")
     found = _PLACEHOLDER.fullmatch(inside)
     if found is None:
-        faults.append(TextFault(part, f"`{part}` is no placeholder: write {{name.field}}, or {{{{ for a brace"))
+        faults.append(TextFault(part, f"invalid placeholder `{part}`: write {{name.field}}, or {{{{ for a brace"))
     else:
         parts.append(Placeholder(Ref(found[1], split_path(found[2])), form))

@@ -14,7 +14,7 @@ MAX_DURATION: Micros = 365 * 86_400 * SECOND
 """A year: the longest time to live that a fact may have, so nothing a rule waits for can be longer."""
 
 MAX_RATE = 1_000_000
-"""More a period than any engine does; a larger figure is a slip of the finger."""
+"""More a period than any Docker does; a larger figure is a slip of the finger."""
 
 DURATION_SHAPE = "a number with a unit (ms, s, m, h, d), such as 30s, 10m, 1h30m"
 RATE_SHAPE = "a number per time, such as 5/s, 100/h, 2/10s"

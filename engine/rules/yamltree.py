@@ -117,7 +117,7 @@ def decode(data: bytes, file: str, report: Report) -> str | None:
         report.add(
             catalogue.UNREADABLE,
             Span(file, before.count(b"\n") + 1, len(before) - (before.rfind(b"\n") + 1) + 1),
-            f"byte {data[error.start]:#04x} is no UTF-8",
+            f"byte {data[error.start]:#04x} is not valid UTF-8",
             expected="a text file in UTF-8",
         )
         return None
@@ -139,7 +139,7 @@ def parse_yaml(data: bytes, file: str, report: Report) -> Node | None:
     try:
         return _Builder(file, report).build(text)
     except yaml.MarkedYAMLError as error:
-        begun, problem = error.context_mark, error.problem or "no YAML"
+        begun, problem = error.context_mark, error.problem or "not valid YAML"
         # What was never closed is marked where it begins: its end is the end of the file.
         mark = begun if begun and "end of stream" in problem else error.problem_mark or begun
         span = Span(file, mark.line + 1, mark.column + 1) if mark else Span(file, 1, 1)
@@ -147,7 +147,7 @@ def parse_yaml(data: bytes, file: str, report: Report) -> Node | None:
         hint = "indent with blanks: YAML takes no tabs" if _tab_before(text, span) else ""
         report.add(catalogue.YAML_FAULT, span, f"{problem}{where}", hint=hint)
     except yaml.YAMLError as error:
-        report.add(catalogue.YAML_FAULT, Span(file, 1, 1), str(error).splitlines()[0] if str(error) else "no YAML")
+        report.add(catalogue.YAML_FAULT, Span(file, 1, 1), str(error).splitlines()[0] if str(error) else "not valid YAML")
     except _StopError as stop:
         report.add(catalogue.YAML_FAULT, stop.span, str(stop))
     return None
@@ -184,7 +184,7 @@ class _Builder:
 
     def build(self, text: str) -> Node | None:
         for event in yaml.parse(text, yaml.CSafeLoader):
-            self._take(event)
+            self._on_event(event)
         return self._root
 
     def _span(self, event: yaml.Event) -> Span:
@@ -192,17 +192,17 @@ class _Builder:
         length = end.column - start.column if end.line == start.line else 0
         return Span(self._file, start.line + 1, start.column + 1, max(1, length), end.line + 1)
 
-    def _take(self, event: yaml.Event) -> None:
+    def _on_event(self, event: yaml.Event) -> None:
         if isinstance(event, yaml.DocumentStartEvent):
             self._documents += 1
             if self._documents > 1:
                 raise _StopError(self._span(event), "a second document begins; a rules file holds one")
         elif isinstance(event, yaml.NodeEvent):
-            self._take_node(event)
+            self._on_node(event)
         elif isinstance(event, yaml.CollectionEndEvent):
             self._close(event)
 
-    def _take_node(self, event: yaml.NodeEvent) -> None:
+    def _on_node(self, event: yaml.NodeEvent) -> None:
         span = self._span(event)
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in self._anchors:

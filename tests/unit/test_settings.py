@@ -97,11 +97,14 @@ class TestFaults:
         monkeypatch.setenv("DOCKWARDEN_OUTBOX_ROWS", "3")
         monkeypatch.setenv("DOCKWARDEN_HOSTT", "a")
         lines = fault(file).splitlines()
-        assert any(line.startswith(f"{file}: mod: there is no such setting") and "mode?" in line for line in lines)
-        assert any(line.startswith("DOCKWARDEN_HOSTT: there is no such setting; did you mean DOCKWARDEN_HOST") for line in lines)
+        assert any(line.startswith(f"{file}: unknown setting `mod`") and "mode?" in line for line in lines)
+        assert any(
+            line.startswith("unknown setting `DOCKWARDEN_HOSTT` in the environment; did you mean DOCKWARDEN_HOST")
+            for line in lines
+        )
         assert any(line.startswith(f"{file}: mode: ") for line in lines)
         assert any(line.startswith(f"{file}: probes.disk_s: ") for line in lines)
-        assert any(line.startswith(f"{file}: probes.lists: there is no such setting") for line in lines)
+        assert any(line.startswith(f"{file}: unknown setting `probes.lists`") for line in lines)
         assert any(line.startswith("DOCKWARDEN_OUTBOX_ROWS (environment): ") for line in lines)
 
     def test_an_unknown_action_in_the_policy_is_told_with_the_nearest_one(self, tmp_path: Path) -> None:
@@ -136,7 +139,7 @@ class TestFaults:
         """Whatever the bytes: one sentence, no traceback."""
         file = tmp_path / "config.yaml"
         file.write_bytes(content)
-        assert fault(file).startswith(f"{file}: is no YAML: ")
+        assert fault(file).startswith(f"{file}: not valid YAML: ")
 
     @pytest.mark.parametrize("content", ["- a\n", "text\n", "7\n"])
     def test_a_file_that_is_no_map_is_a_fault(self, tmp_path: Path, content: str) -> None:

@@ -15,7 +15,7 @@ from engine.rules import catalogue
 from engine.rules.draft import DraftEffect, DraftPattern, DraftRule
 from engine.rules.findings import Report
 from engine.rules.kinds import Kinds
-from engine.rules.produced_facts import could_match, produced
+from engine.rules.produced_facts import could_match, produced_facts
 
 Edges = dict[int, dict[int, DraftEffect]]
 
@@ -41,7 +41,7 @@ def _edges(rules: list[DraftRule], kinds: Kinds) -> Edges:
                 waiting.setdefault(pattern.kind, []).append((number, pattern))
     edges: Edges = {number: {} for number in range(len(rules))}
     for number, rule in enumerate(rules):
-        for effect, kind, values in produced(rule, kinds):
+        for effect, kind, values in produced_facts(rule, kinds):
             for target, pattern in waiting.get(kind, ()):
                 if pattern.form != "missing" and could_match(values, pattern):
                     edges[number].setdefault(target, effect)

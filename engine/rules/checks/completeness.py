@@ -17,7 +17,7 @@ def check_ids(rules: list[DraftRule], report: Report) -> None:
         first.setdefault(rule.id, rule)
 
 
-def check_whole(rule: DraftRule, kinds: Kinds, report: Report) -> None:
+def check_completeness(rule: DraftRule, kinds: Kinds, report: Report) -> None:
     """One rule."""
     if not rule.has_title:
         report.add(catalogue.NO_TITLE, rule.id_span, f"{rule.shown} has no `title`")

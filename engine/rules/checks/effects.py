@@ -99,7 +99,7 @@ def _check_action(rule: DraftRule, effect: DraftEffect, kinds: Kinds, report: Re
             report.add(
                 catalogue.UNKNOWN_ACTION,
                 effect.name_span or effect.span,
-                f"there is no action `{effect.name}`",
+                f"unknown action `{effect.name}`",
                 nearest=nearest(effect.name, ACTIONS),
                 expected=one_of(ACTIONS),
             )

@@ -54,7 +54,7 @@ def known_kind(name: str | None, span: Span, kinds: Kinds, report: Report) -> Ki
     if kind is None and name is not None:
         names = [known.name for known in kinds]
         report.add(
-            catalogue.UNKNOWN_KIND, span, f"there is no fact kind `{name}`", nearest=nearest(name, names), expected=one_of(names)
+            catalogue.UNKNOWN_KIND, span, f"unknown fact kind `{name}`", nearest=nearest(name, names), expected=one_of(names)
         )
     return kind
 

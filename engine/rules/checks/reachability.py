@@ -16,7 +16,7 @@ from engine.rules.value_sets import choices, equals, joins, local_choices, passe
 _BOUNDS = ("gt", "gte", "lt", "lte")
 
 
-def check_reach(rule: DraftRule, kinds: Kinds, report: Report) -> None:
+def check_reachability(rule: DraftRule, kinds: Kinds, report: Report) -> None:
     """One rule by itself."""
     for pattern in (*rule.when, *rule.unless):
         kind = kinds.get(pattern.kind)

@@ -299,7 +299,7 @@ class TestFaults:
         config.write_text("mod: act\nmode: perhaps\n")
         done = run("run", "--config", config, "--state", tmp_path / "state")
         assert done.returncode == 2
-        assert b"mod: there is no such setting" in done.stderr
+        assert b"unknown setting `mod`" in done.stderr
         assert b"mode: " in done.stderr
         assert not (tmp_path / "state").exists()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from engine.facts import BUILT_IN
-from engine.reference.models import PAGES, TOLD_BY
+from engine.reference.models import EMITTED_BY, PAGES
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -19,7 +19,7 @@ def test_pages_are_current(name: str) -> None:
 
 def test_every_kind_says_where_it_comes_from() -> None:
     """A new fact kind needs its source in the reference."""
-    assert set(TOLD_BY) == {model.KIND for model in BUILT_IN}
+    assert set(EMITTED_BY) == {model.KIND for model in BUILT_IN}
 
 
 @pytest.mark.parametrize("name", PAGES)
