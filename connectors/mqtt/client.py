@@ -65,6 +65,8 @@ class _Client(aiomqtt.Client):
         self._sent: dict[int, Sent] = {}
         self._kept_back: deque[tuple[OutboxRow | Message, Properties | None, Sent]] = deque()
         self._abandoned = False
+        self.readers: dict[str, Callable[[str, bytes], None]] = {}
+        """Who takes what is retained, by topic filter."""
         self.limits = Properties(PacketTypes.CONNACK)  # type: ignore[no-untyped-call]  # paho
 
     def _unix_socket(self) -> socket.socket:
@@ -157,6 +159,15 @@ class _Client(aiomqtt.Client):
             return
         super()._on_disconnect(client, userdata, flags, reason_code, properties)
 
+    def _on_message(self, client: paho.Client, userdata: Any, message: paho.MQTTMessage) -> None:
+        # Not by aiomqtt's queue: that is bounded for commands, and thousands of alerts may come at once.
+        for topic, take in self.readers.items():
+            if paho.topic_matches_sub(topic, message.topic):
+                if message.retain:
+                    take(message.topic, bytes(message.payload))
+                return
+        super()._on_message(client, userdata, message)
+
     def _on_publish(self, client: paho.Client, userdata: Any, mid: int, reason_code: ReasonCode, properties: Properties) -> None:
         sent = self._sent.pop(mid, None)
         if sent is not None and not sent.done():
@@ -197,10 +208,26 @@ class _MqttLink:
             raise BrokerError(f"{self._settings.where}: the connection was closed")
         raise connect_error(error, self._settings) from error
 
+    async def read(self, topic: str, take: Callable[[str, bytes], None]) -> Acknowledgement:
+        """See `Link`."""
+        self._client.readers[topic] = take
+        return await self._subscribe(topic, qos=0)
+
+    async def stop_reading(self) -> None:
+        """See `Link`."""
+        topics = list(self._client.readers)
+        with contextlib.suppress(aiomqtt.MqttError):
+            if topics:
+                await self._client.unsubscribe(topics)
+        self._client.readers.clear()
+
     async def subscribe(self, topic: str) -> Acknowledgement:
         """See `Link`."""
+        return await self._subscribe(topic, qos=1)
+
+    async def _subscribe(self, topic: str, *, qos: int) -> Acknowledgement:
         try:
-            (code,) = await self._client.subscribe(topic, qos=1)
+            (code,) = await self._client.subscribe(topic, qos=qos)
         except aiomqtt.MqttError as error:
             raise connect_error(error, self._settings) from error
         if isinstance(code, ReasonCode):

@@ -1,7 +1,6 @@
 """Rows from the outbox over one link, until it is lost. `connectors.mqtt.window` decides which row is next."""
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Mapping
 from functools import partial
@@ -12,9 +11,11 @@ import structlog
 from connectors.mqtt.link import Link, Sent
 from connectors.mqtt.reason_codes import Acknowledgement
 from connectors.mqtt.settings import BrokerSettings
+from connectors.mqtt.timing import Alarm
 from connectors.mqtt.window import Window
 from engine.errors import BrokerError, JournalError
 from engine.ports.broker import LinkState, Outbox, OutboxRow
+from engine.ports.clock import Clock
 
 _log = structlog.get_logger(__name__)
 
@@ -37,6 +38,7 @@ class Drain:
         *,
         held: Mapping[str, float],
         one_at_a_time: bool,
+        clock: Clock,
     ) -> None:
         """Nothing is read yet.
 
@@ -46,8 +48,9 @@ class Drain:
             settings: times and bounds.
             state: to count in.
             undone: numbers of rows that the broker has and the outbox still holds, the journal having refused; outlives the link.
-            held: topics that were set aside, and until when (by the loop's clock).
+            held: topics that were set aside, and until when (monotonic).
             one_at_a_time: have one row under way at a time.
+            clock: for pauses and time-outs.
         """
         self._link = link
         self._outbox = outbox
@@ -66,7 +69,10 @@ class Drain:
         self._journal_error = ""
         self._read_again = 0.0
         self._done_again = 0.0
-        self._now = asyncio.get_running_loop().time
+        self._now = clock.monotonic
+        self._alarm = Alarm(clock, self._wake.set)
+        self.caught_up = asyncio.Event()
+        """Set while nothing waits but what the broker denies."""
 
     @property
     def unanswered(self) -> tuple[OutboxRow, ...]:
@@ -92,6 +98,7 @@ class Drain:
                 self._send()
                 await self._rest()
         finally:
+            self._alarm.stop()
             if self._arrival is not None:
                 self._arrival.cancel()
                 await asyncio.wait({self._arrival})
@@ -169,6 +176,8 @@ class Drain:
                 self._read_again = self._again(error)
                 return
             self._window.add(rows, self._undone)
+            if not self._window.empty:
+                self.caught_up.clear()
             self._read_all = len(rows) < limit
         if self._read_all and self._arrival is None:
             self._arrival = asyncio.create_task(self._outbox.wait(after=self._window.after), name="mqtt-outbox-wait")
@@ -198,7 +207,9 @@ class Drain:
                 raise BrokerError(f"{self._settings.where}: no acknowledgement within {self._settings.ack_timeout_s:g} s")
             moments.append(overdue)
         moments += [moment for moment in (self._read_again, self._done_again) if moment > now]
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(min(moments, default=None)):
-                await self._wake.wait()
+        if moments:
+            self._alarm.set(min(moments))
+        if self._read_all and self._window.empty and not self._answers:
+            self.caught_up.set()
+        await self._wake.wait()
         self._wake.clear()

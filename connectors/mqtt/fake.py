@@ -222,6 +222,16 @@ class _FakeLink:
         self._broker.subscribe(topic, self._hear)
         return Acknowledgement("taken")
 
+    async def read(self, topic: str, take: Callable[[str, bytes], None]) -> Acknowledgement:
+        """See `Link`."""
+        for name, payload in self._broker.retained.items():
+            if not self._gone.is_set() and matches(topic, name):
+                take(name, payload)
+        return Acknowledgement("taken")
+
+    async def stop_reading(self) -> None:
+        """See `Link`."""
+
     def _hear(self, topic: str, payload: bytes, retained: bool) -> None:
         if not retained and not self._gone.is_set() and not self._incoming.full():
             self._incoming.put_nowait((topic, payload))

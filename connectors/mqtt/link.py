@@ -4,7 +4,7 @@ A link lives from its beginning to its end and is never used again after it was 
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Literal, NoReturn, Protocol
 
@@ -38,6 +38,15 @@ class Link(Protocol):
 
     async def subscribe(self, topic: str) -> Acknowledgement:
         """Ask for the messages of a topic (a filter with wildcards)."""
+
+    async def read(self, topic: str, take: Callable[[str, bytes], None]) -> Acknowledgement:
+        """Ask for what is retained under a topic (a filter with wildcards): it is handed to `take` as it comes, at QoS 0.
+
+        No bound of the broker's for waiting messages then applies. There is no last message: who asked waits until it is quiet.
+        """
+
+    async def stop_reading(self) -> None:
+        """End what `read` began."""
 
     def messages(self) -> AsyncIterator[tuple[str, bytes]]:
         """What comes in: topic and payload. Retained messages are left out: they are no news."""

@@ -6,8 +6,10 @@ another.
 """
 
 import asyncio
+import contextlib
 import random
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 import structlog
@@ -16,16 +18,31 @@ from connectors.mqtt.client import connect as connect_for_real
 from connectors.mqtt.drain import Drain
 from connectors.mqtt.link import Connect, Link, Version
 from connectors.mqtt.poison import PoisonMessageDetector
-from connectors.mqtt.reason_codes import ClosedUnansweredError, VersionRefusedError
+from connectors.mqtt.reason_codes import ClosedUnansweredError, RefusedError, VersionRefusedError
 from connectors.mqtt.settings import BrokerSettings
+from connectors.mqtt.timing import within
 from connectors.sources.backoff import backoff
 from engine.errors import BrokerError
-from engine.ports.broker import CommandHandler, LinkState, Message, Outbox, StatusSource
+from engine.ports.broker import AlertRecords, CommandHandler, LinkState, Message, Outbox, RetainedReader, StatusSource
+from engine.ports.clock import Clock
 
 _log = structlog.get_logger(__name__)
 
 _STABLE_S = 10.0
-"""A connection that held so long was a good one: the pauses begin anew. One whose session is taken over at once was not."""
+"""A connection that held so long was a good one."""
+_AWAY_MAX_S = 10.0
+"""Between attempts while nobody answers: once the broker is back, alerts come within seconds. One that answers and refuses us is
+asked less and less often, up to `retry_max_s`."""
+_QUIET_S = 0.25
+"""Without a retained message for so long, all have come."""
+_READ_S = 60.0
+"""For reading what is retained, and for the outbox to be drained before."""
+_UNREADABLE_S = 5.0
+"""Without even our own status for so long, nothing retained can be read: the broker lets us write alone."""
+_UNSETTLED_S = 15.0
+"""Before what is retained is read again, while it is too early after a start to call an alert unknown."""
+_CLEAR_EVERY_S = 600.0
+"""With 3.1.1, which has no message expiry, resolved alerts are looked for this often."""
 _SOON_S = 5.0
 """A broker that closes the connection on a row does so at once; after this long it was something else."""
 _CLOSES = "the broker closes the connection on it"
@@ -47,6 +64,8 @@ class MqttPublisher:
         host_topic: str,
         status: StatusSource,
         will: StatusSource,
+        clock: Clock,
+        alerts: AlertRecords | None = None,
         on_command: CommandHandler | None = None,
         connect: Connect = connect_for_real,
         random: Callable[[], float] = random.random,
@@ -58,6 +77,8 @@ class MqttPublisher:
             host_topic: `dockwarden/HOST`, encoded; the client id is made from it, and commands are expected below it.
             status: makes the present status; published with each connection and when `announce` was called.
             will: makes the message that says we are gone; given to the broker with each connection, and said when we stop.
+            clock: for pauses and time-outs.
+            alerts: what is known of alerts; held against what the broker keeps after each connection.
             on_command: gets commands, if the settings allow them.
             connect: opens connections; the fake broker has one of its own.
             random: for the jitter of the pauses.
@@ -67,10 +88,13 @@ class MqttPublisher:
         self._client_id = settings.client_id or host_topic.replace("/", "-")
         self._status = status
         self._will = will
+        self._clock = clock
+        self._alerts = alerts
         self._on_command = on_command if settings.commands else None
         self._connect = connect
         self._random = random
         self._changed = asyncio.Event()
+        self._republish = asyncio.Event()
         self._state = LinkState()
         self._undone: set[int] = set()
         self._closed_unanswered = 0
@@ -87,22 +111,33 @@ class MqttPublisher:
         """The status changed: publish it soon. Many calls in a row may give one message."""
         self._changed.set()
 
+    def republish(self) -> None:
+        """Publish every alert that fires anew, now or once connected."""
+        self._republish.set()
+
     async def run(self, outbox: Outbox) -> None:
         """Publish until cancelled; then say that we are gone and disconnect, within 2 s."""
-        pauses = self._pauses()
-        clock = asyncio.get_running_loop().time
+        if not self._settings.encrypted:
+            _log.warning("mqtt_unencrypted", broker=self._settings.where, password=self._settings.has_password)
+        refused = False
+        pauses = self._pauses(refused=refused)
         while True:
-            began, connections = clock(), self._state.connections
+            connections, was_refused = self._state.connections, refused
             try:
                 await self._live(outbox)
             except BrokerError as error:
-                self._note(str(error), lost=self._state.connections > connections)
-            if clock() - began >= _STABLE_S:
-                pauses = self._pauses()
-            await asyncio.sleep(next(pauses))
+                connected = self._state.connections > connections
+                refused = isinstance(error, RefusedError)
+                self._note(str(error), lost=connected)
+                # A connection is a good sign, however short; a few short ones in a row are two that fight for one session.
+                if refused != was_refused or (connected and self._short_lives <= _SUSPICIOUS):
+                    pauses = self._pauses(refused=refused)
+            await self._clock.sleep(next(pauses))
 
-    def _pauses(self) -> Iterator[float]:
-        return backoff(self._settings.retry_first_s, self._settings.retry_max_s, draw=self._random)
+    def _pauses(self, *, refused: bool) -> Iterator[float]:
+        """Each from nothing to its full length: the clients of a broker that comes back do not come back all at once."""
+        longest = self._settings.retry_max_s if refused else min(self._settings.retry_max_s, _AWAY_MAX_S)
+        return backoff(self._settings.retry_first_s, longest, spread=1, draw=self._random)
 
     async def _live(self, outbox: Outbox) -> NoReturn:
         """One connection, until it is lost (BrokerError) or we are cancelled."""
@@ -135,19 +170,29 @@ class MqttPublisher:
                 self._state.protocol = ""
 
     async def _work(self, link: Link, outbox: Outbox) -> NoReturn:
-        now = asyncio.get_running_loop().time()
+        now = self._clock.monotonic()
         self._held = {topic: until for topic, until in self._held.items() if until > now}
         drain = Drain(
-            link, outbox, self._settings, self._state, self._undone, held=self._held, one_at_a_time=self._poison.one_at_a_time
+            link,
+            outbox,
+            self._settings,
+            self._state,
+            self._undone,
+            held=self._held,
+            one_at_a_time=self._poison.one_at_a_time,
+            clock=self._clock,
         )
+        announced = asyncio.Event()
         lost: BrokerError | None = None
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(link.lost(), name="mqtt-watch")
                 # Before the first row: whoever hears an alert knows already that we are there.
-                group.create_task(self._tell_status(link), name="mqtt-status")
+                group.create_task(self._tell_status(link, announced), name="mqtt-status")
                 group.create_task(drain.run(), name="mqtt-drain")
                 group.create_task(self._settle_down(), name="mqtt-steady")
+                if self._alerts is not None:
+                    group.create_task(self._reconcile(link, drain, announced, self._alerts), name="mqtt-reconcile")
                 if self._on_command is not None:
                     group.create_task(self._listen(link, self._on_command), name="mqtt-commands")
         except* BrokerError as errors:
@@ -157,7 +202,7 @@ class MqttPublisher:
 
     def _set_poison_aside(self, drain: Drain) -> None:
         """If the broker closes the connection on a certain row, set its topic aside."""
-        now = asyncio.get_running_loop().time()
+        now = self._clock.monotonic()
         soon = drain.oldest is not None and now - drain.oldest < _SOON_S
         row = self._poison.lost(drain.unanswered, answered=drain.answered, soon=soon)
         if row is None:
@@ -173,23 +218,74 @@ class MqttPublisher:
 
     async def _settle_down(self) -> None:
         """A connection that holds puts an end to what was wrong before."""
-        await asyncio.sleep(_STABLE_S)
+        await self._clock.sleep(_STABLE_S)
         self._short_lives = 0
         self._state.last_error = None
 
-    async def _tell_status(self, link: Link) -> NoReturn:
+    async def _tell_status(self, link: Link, announced: asyncio.Event) -> NoReturn:
         while True:
             self._changed.clear()
             message: Message = self._status()
             try:
-                async with asyncio.timeout(self._settings.ack_timeout_s):
-                    said = await link.send(message)
+                said = await within(self._clock, self._settings.ack_timeout_s, link.send(message))
             except TimeoutError:
                 raise BrokerError(f"{self._settings.where}: no acknowledgement of the status") from None
+            announced.set()
             self._state.note_denied(message.topic, None if said.verdict == "taken" else said.reason)
             if said.verdict != "taken":
                 _log.warning("mqtt_topic_denied", topic=message.topic, reason=said.reason)
             await self._changed.wait()
+
+    async def _reconcile(self, link: Link, drain: Drain, announced: asyncio.Event, alerts: AlertRecords) -> NoReturn:
+        """Have what the broker keeps of alerts put right: now, on demand, and now and then where nothing expires by itself."""
+        await announced.wait()
+        while True:
+            with contextlib.suppress(TimeoutError):  # a flood that goes on: then some are published twice
+                await within(self._clock, _READ_S, drain.caught_up.wait())
+            everything = self._republish.is_set()
+            self._republish.clear()
+            reader = alerts.begin(everything=everything)
+            complete = await self._read_retained(link, alerts.topics, reader)
+            settled = await alerts.finish(reader, complete=complete)
+            _log.info("mqtt_retained_compared", complete=complete, settled=settled)
+            if not complete:
+                pause = None
+            elif not settled:
+                pause = _UNSETTLED_S
+            else:
+                pause = _CLEAR_EVERY_S if link.version == "3.1.1" else None
+            if pause is None:
+                await self._republish.wait()
+            else:
+                with contextlib.suppress(TimeoutError):
+                    await within(self._clock, pause, self._republish.wait())
+
+    async def _read_retained(self, link: Link, topics: Sequence[str], reader: RetainedReader) -> bool:
+        """Hand on all that is retained under these topics; whether it can be read: our own status, asked for last, came too."""
+        came: Counter[str] = Counter()
+
+        def take(topic: str, payload: bytes) -> None:
+            came["alerts"] += 1
+            reader.add(topic, payload)
+
+        began = self._clock.monotonic()
+        try:
+            for topic in topics:
+                said = await link.read(topic, take)
+                if said.verdict != "taken":
+                    _log.warning("mqtt_subscription_denied", topic=topic, reason=said.reason)
+                    return False
+            await link.read(f"{self._host_topic}/status", lambda _topic, _payload: came.update(["status"]))
+            before = -1
+            while came.total() != before or not came["status"]:
+                before = came.total()
+                waited = self._clock.monotonic() - began
+                if waited > _READ_S or (waited > _UNREADABLE_S and not came):
+                    return False
+                await self._clock.sleep(_QUIET_S)
+        finally:
+            await link.stop_reading()
+        return True
 
     async def _listen(self, link: Link, handle: CommandHandler) -> None:
         topic = f"{self._host_topic}/command/+"
@@ -204,8 +300,7 @@ class MqttPublisher:
                 _log.warning("mqtt_command_too_large", command=command, size=len(payload))
                 continue
             try:
-                async with asyncio.timeout(_COMMAND_S):
-                    await handle(command, payload)
+                await within(self._clock, _COMMAND_S, handle(command, payload))
             except Exception:  # noqa: BLE001  whatever a command does wrong, alerts go on
                 _log.exception("mqtt_command_failed", command=command)
 

@@ -29,7 +29,11 @@ _PERMANENT = frozenset(
 Verdict = Literal["taken", "denied", "permanent"]
 
 
-class VersionRefusedError(BrokerError):
+class RefusedError(BrokerError):
+    """The broker answered, and does not let us in."""
+
+
+class VersionRefusedError(RefusedError):
     """The broker does not speak this version of MQTT."""
 
 
@@ -82,6 +86,9 @@ def connect_error(error: BaseException, settings: BrokerSettings) -> BrokerError
             return BrokerError(f"{where}: {error}")
 
 
+_LET_IN = frozenset({0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x97, 0x9A, 0x9B, 0x9F})
+"""What does not change by itself in a moment: the reason code of a CONNACK that is about who we are or what we ask for."""
+
 _BY_CODE = {
     0x80: "the connection was lost",  # what paho makes of a socket that closed
     0x85: "the client id is refused: set another one (client_id)",
@@ -106,4 +113,5 @@ def _from_code(code: ReasonCode, settings: BrokerSettings) -> BrokerError:
         return VersionRefusedError(f"{settings.where}: this version of MQTT is refused")
     text = _BY_CODE.get(code.value, f"{code.getName()} (0x{code.value:02X})")
     who = f"user {settings.username!r}" if settings.username else "a client without a user name"
-    return BrokerError(f"{settings.where}: {text.format(who=who)}")
+    kind = RefusedError if code.value in _LET_IN else BrokerError
+    return kind(f"{settings.where}: {text.format(who=who)}")

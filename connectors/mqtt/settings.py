@@ -1,5 +1,6 @@
 """How to reach the broker. Reads no file and no environment: the composition root hands in what those say."""
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import unquote, urlsplit
@@ -59,8 +60,12 @@ class BrokerSettings(BaseModel):
         le=1000,
         description="Messages under way at a time; 20 is Mosquitto's own limit (max_inflight_messages).",
     )
-    retry_first_s: float = Field(default=1, gt=0, description="Pause after the first failure to connect; doubled each time …")
-    retry_max_s: float = Field(default=60, gt=0, description="… up to this.")
+    retry_first_s: float = Field(
+        default=2,
+        gt=0,
+        description="Longest pause after the first failure to connect; doubled each time, a random part of it waited.",
+    )
+    retry_max_s: float = Field(default=60, gt=0, description="… up to this, or to 10 s while nobody answers.")
     denied_retry_s: float = Field(default=60, gt=0, description="Pause before a topic that the broker denied is tried again.")
     commands: bool = Field(
         default=False, description="Listen to dockwarden/HOST/command/+. Whoever may publish there commands us."
@@ -71,6 +76,16 @@ class BrokerSettings(BaseModel):
         """Host and port, for messages. No user, no password."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'mqtts' if self.tls else 'mqtt'}://{host}:{self.port}"
+
+    @property
+    def has_password(self) -> bool:
+        """Whether we prove who we are by a password."""
+        return self.password is not None or self.password_file is not None
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether nobody between us and the broker can listen: by TLS, or because both are on this host."""
+        return self.tls or self.unix_socket is not None or self.host == "localhost" or _is_loopback(self.host)
 
     @classmethod
     def from_url(cls, url: str, **others: object) -> Self:
@@ -107,6 +122,13 @@ class BrokerSettings(BaseModel):
             return cls.model_validate(values)
         except ValueError as error:
             raise SettingsError(f"the broker's settings: {_harmless(error)}") from None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _harmless(error: ValueError) -> str:

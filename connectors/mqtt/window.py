@@ -41,6 +41,11 @@ class Window:
         return len(self._flying)
 
     @property
+    def empty(self) -> bool:
+        """Whether nothing waits and nothing is under way."""
+        return not self._known
+
+    @property
     def due(self) -> float | None:
         """When the first topic put aside is to be tried again; None when there is none."""
         return next(iter(self._held.values()), None)

@@ -29,8 +29,9 @@ _NONCHARACTERS = "\ufdd0-\ufdef" + "".join(
 """Code points that Unicode sets aside for no character: the last two of each plane, and 32 others."""
 
 # What a level must not contain as it is: the separator and the wildcards; the escape character; control characters, surrogates
-# and non-characters, for which a server may close the connection (MQTT 5.0, 1.5.4; Mosquitto does).
-_ESCAPED = re.compile(f"[/+#%\x00-\x1f\x7f-\x9f\ud800-\udfff{_NONCHARACTERS}]")
+# and non-characters, for which a server may close the connection (MQTT 5.0, 1.5.4; Mosquitto does); and the space, on which NATS
+# closes it. Up to 0.1 the space stayed as it was: `level_text` reads both.
+_ESCAPED = re.compile(f"[ /+#%\x00-\x1f\x7f-\x9f\ud800-\udfff{_NONCHARACTERS}]")
 
 _LOOKS_CUT = re.compile(f"~[0-9a-f]{{{_HASH_DIGITS}}}$")
 """A text that ends so by itself gets a hash as if it were cut: it must not pass for another one that was."""
@@ -57,6 +58,11 @@ def level(text: str) -> str:
 def level_text(encoded: str) -> str:
     """What a level was made from (of one that was cut: its beginning and the hash)."""
     return "" if encoded == _EMPTY else unquote_to_bytes(encoded).decode("utf-8", "surrogatepass")
+
+
+def present_topic(topic: str) -> str:
+    """The topic as it is written now, of one that a version up to 0.1 wrote."""
+    return topic.replace(" ", "%20")
 
 
 def host_topic(host: str, *levels: str) -> str:

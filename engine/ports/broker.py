@@ -1,8 +1,10 @@
 """How what is to be said leaves the process. Knows no MQTT client and no journal: rows in, acknowledgements back."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
+
+from engine.facts.timestamps import Micros
 
 RowKind = Literal["alert", "resolved", "action", "fact", "status", "reply"]
 
@@ -81,6 +83,54 @@ class LinkState:
             self.denied_topics.pop(topic, None)
         elif topic in self.denied_topics or len(self.denied_topics) < MAX_DENIED_NAMED:
             self.denied_topics[topic] = reason
+
+
+@dataclass(frozen=True, slots=True)
+class AlertVersion:
+    """The newest message of an alert that fires."""
+
+    seq: int
+    """Its number; 0 when it was published before a restart."""
+    updated_at: Micros
+
+
+@dataclass(frozen=True, slots=True)
+class KnownAlerts:
+    """What is known of alerts at one moment."""
+
+    firing: Mapping[str, AlertVersion]
+    """By topic: those that were published and fire."""
+    last_seq: int
+    """The highest number given to a message by then."""
+    now: Micros
+    settled: bool
+    """False for a while after a start: what is not known yet may still be found out."""
+
+
+class RetainedReader(Protocol):
+    """Takes what the broker keeps."""
+
+    def add(self, topic: str, payload: bytes) -> None:
+        """One retained message."""
+
+
+class AlertRecords(Protocol):
+    """Holds what the broker keeps of alerts against what is known."""
+
+    @property
+    def topics(self) -> Sequence[str]:
+        """Topic filters under which alerts are retained."""
+
+    def begin(self, *, everything: bool) -> RetainedReader:
+        """Begin a comparison with what is known now. `everything`: publish all that fires anew."""
+
+    async def finish(self, reader: RetainedReader, *, complete: bool) -> bool:
+        """Put what is missing or wrong into the outbox. False: it is too early for a judgement; read again later.
+
+        Args:
+            reader: of `begin`.
+            complete: all retained messages were added; False: they cannot be read.
+        """
 
 
 StatusSource = Callable[[], Message]

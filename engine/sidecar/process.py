@@ -202,6 +202,7 @@ class _Process:
             broker,
             host_topic=topic,
             status=self._status_message,
+            clock=SystemClock(),
             will=self._will,
             on_command=self._on_command,
             connect=connect if self._own_broker is None else self._own_broker.connect,

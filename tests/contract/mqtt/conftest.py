@@ -7,7 +7,8 @@ import pytest
 
 from connectors.mqtt.fake import MemoryOutbox
 from connectors.mqtt.publisher import MqttPublisher
-from engine.ports.broker import CommandHandler, Message, Outbox
+from engine.ports.broker import AlertRecords, CommandHandler, Message, Outbox
+from tests.clocks import SYSTEM
 from tests.contract.mqtt.brokers import Broker, InMemory, RealMosquitto
 
 
@@ -42,7 +43,12 @@ class Publishing:
 
 @asynccontextmanager
 async def publishing(
-    broker: Broker, *, on_command: CommandHandler | None = None, outbox: Outbox | None = None, **settings: Any
+    broker: Broker,
+    *,
+    on_command: CommandHandler | None = None,
+    outbox: Outbox | None = None,
+    alerts: AlertRecords | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Publishing]:
     """Run a publisher on a broker until the block ends."""
     memory = MemoryOutbox()
@@ -51,8 +57,10 @@ async def publishing(
         broker.settings(**settings),
         host_topic="dockwarden/h1",
         status=lambda: Message(STATUS, made.status),
+        clock=SYSTEM,
         will=lambda: Message(STATUS, b"offline"),
         on_command=on_command,
+        alerts=alerts,
         connect=broker.connect,
         random=lambda: 0.5,
     )

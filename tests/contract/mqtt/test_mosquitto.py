@@ -14,6 +14,7 @@ from connectors.mqtt.fake import MemoryOutbox
 from connectors.mqtt.publisher import MqttPublisher
 from connectors.mqtt.settings import BrokerSettings
 from engine.ports.broker import Message, OutboxRow
+from tests.clocks import SYSTEM
 from tests.contract.mqtt.brokers import QUICK
 from tests.contract.mqtt.relay import Manner, relay
 from tests.lab.broker import ScratchBroker, free_port
@@ -40,6 +41,7 @@ async def publisher(url: str, *rows: OutboxRow, **settings: Any) -> AsyncIterato
         BrokerSettings.from_url(url, **{**QUICK, **settings}),
         host_topic="dockwarden/h1",
         status=lambda: Message(STATUS, b"online"),
+        clock=SYSTEM,
         will=lambda: Message(STATUS, b"offline"),
     )
     task = asyncio.create_task(made.run(outbox), name="publisher under test")
