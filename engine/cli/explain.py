@@ -14,7 +14,7 @@ from engine.cli.terminal import console as terminal
 from engine.cli.terminal import open_facts
 from engine.errors import DockwardenError
 from engine.facts.timestamps import Micros, rfc3339, to_micros
-from engine.inference.why import why_not as why_not_in
+from engine.inference.diagnosis import why_not as why_not_in
 from engine.journal.audit_trail import Chain, Link, describe, find, read_audit, withheld
 from engine.replay.player import core_at
 

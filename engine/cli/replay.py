@@ -9,8 +9,8 @@ from rich.text import Text
 from engine.cli.targets import chosen_layers, load_rules, rules_folder
 from engine.cli.terminal import open_facts, out, print_faults
 from engine.facts.timestamps import format_duration, rfc3339
-from engine.inference.decision import Decision
-from engine.inference.ledger import encode
+from engine.inference.change_log import encode
+from engine.inference.decision import ActionDecision, AlertDecision, AssertDecision, Decision, RetractDecision
 from engine.replay.comparison import WITHIN, Comparison, Difference, compare
 from engine.replay.player import play
 from engine.replay.recording import Faults
@@ -63,14 +63,15 @@ def decision_text(decision: Decision) -> Text:
     line = Text(f"{rfc3339(decision.at)}  ", style="dim")
     key = f" [{decision.key}]" if decision.key else ""
     line.append(f"{decision.rule}{key}  ", style="bold")
-    if decision.alert is not None:
-        style = _STYLES.get(decision.alert.severity, "") if decision.status == "firing" else "green"
-        line.append(f"{decision.status} {decision.alert.severity}: {decision.alert.text}", style=style)
-    elif decision.action is not None:
-        params = ", ".join(f"{name}={value}" for name, value in decision.params.items())
-        line.append(f"do {decision.action} {params}", style="cyan")
-    elif decision.fact is not None:
-        line.append(f"{decision.does} {encode(decision.fact.to_json_dict())}")
+    match decision:
+        case AlertDecision(status=status, alert=alert):
+            style = _STYLES.get(alert.severity, "") if status == "firing" else "green"
+            line.append(f"{status} {alert.severity}: {alert.text}", style=style)
+        case ActionDecision(action=action, params=params):
+            shown = ", ".join(f"{name}={value}" for name, value in params.items())
+            line.append(f"do {action} {shown}", style="cyan")
+        case AssertDecision(fact=fact) | RetractDecision(fact=fact):
+            line.append(f"{decision.does} {encode(fact.to_json_dict())}")
     return line
 
 
@@ -81,7 +82,7 @@ def _difference_text(difference: Difference) -> Text:
         apart = difference.new.at - difference.old.at
         if apart:
             line.append(f"  ({format_duration(abs(apart))} {'later' if apart > 0 else 'earlier'})", style=style)
-        elif difference.old.alert is not None:
+        elif isinstance(difference.old, AlertDecision):
             line.append(f"  (was {difference.old.alert.severity}: {difference.old.alert.text})", style=style)
     return line
 

@@ -1,14 +1,15 @@
 """Working memory, windows, joins, agenda: facts in, decisions out.
 
-Pure: no await, no clock, no randomness, no I/O. Time comes with the facts. The way of a fact, top to bottom:
+Sans-I/O: no await, no clock, no randomness. Time comes with the facts. Each module knows only those below it:
 
-    core.Core.step      moves the clock, runs what became due, takes the fact in, runs the agenda
-    alpha               finds the patterns whose own tests the fact passes
-    slots, windows, absence   what such a pattern keeps: facts to join, a sliding count, when something was last seen
-    joins               combines the facts of several patterns (durable-rules)
-    matches             one match of a rule: since when it holds, what it fired, what it supports
-    agenda              which match fires next
-    effects             what a firing rule says becomes decisions and new facts
-    alerts              which alerts are firing, and on whose support
-    ledger              what of all this the journal keeps, and how it comes back
+    persistence, diagnosis   the journal's entries from and to a core; why a rule has not fired
+    core                     one step: moves the clock, takes the fact in, runs the agenda, applies consequences
+    network, effects         puts rules into the network; what a firing rule asks for
+    rule_node                a rule at work: its patterns, its matches, and since when they hold
+    support                  what lives on a match: facts, alerts, actions
+    agenda, missing, alerts, templates, windows, joins   what fires next; when something was last seen; which alerts fire; texts;
+                             sliding counts; combinations of facts
+    alpha, memory            the patterns whose own conditions a fact passes; the facts that are so
+    match, items             data: a rule and its bound items
+    clock, change_log, decision, conditions   event time, what the journal holds, what is decided, conditions as functions
 """

@@ -2,15 +2,16 @@
 
 An alert is one for each rule and key. It fires while a match that raised it lives, and is resolved at the end of the moment in
 which the last of them goes, or `resolve_after` after it last fired. A resolved one is remembered for an hour, so that a flapping
-trouble stays one alert with a count.
+problem stays one alert with a count.
 """
 
 from typing import Any
 
 from engine.facts.timestamps import SECOND, Micros
-from engine.inference.decision import AlertDetails, Decision
-from engine.inference.matches import Match
-from engine.inference.moment import Moment
+from engine.inference.change_log import ChangeLog
+from engine.inference.clock import EventClock
+from engine.inference.decision import AlertDecision, AlertDetails
+from engine.inference.match import Match
 from engine.rules.model import Rule
 
 REMEMBERED_S = 3600.0
@@ -18,11 +19,17 @@ REMEMBERED_S = 3600.0
 
 AlertKey = tuple[str, str]
 
+Order = tuple[int, tuple[int, int]]
+"""Priority (a higher one is a lower number), file and place in the file of a rule."""
+
+NO_RULE: Order = (0, (1 << 30, 0))
+"""Of a rule that is no longer in force: after those of the same priority that are."""
+
 
 class AlertState:
     """One alert."""
 
-    __slots__ = ("activation", "details", "ends_at", "evidence", "facts", "firing", "key", "rule", "supports")
+    __slots__ = ("activation", "details", "ends_at", "evidence", "facts", "firing", "key", "order", "rule", "supports")
 
     def __init__(self, rule: str, key: str) -> None:
         self.rule = rule
@@ -32,12 +39,14 @@ class AlertState:
         self.facts: tuple[str, ...] = ()
         self.evidence: tuple[dict[str, Any], ...] = ()
         self.activation = ""
+        self.order = NO_RULE
+        """Of its rule: alerts that resolve at one moment come in this order."""
         self.supports: dict[Match, None] = {}
         self.ends_at: Micros | None = None
         """When `resolve_after` is over, None for never."""
 
-    def saved(self) -> dict[str, Any]:
-        """As the journal keeps it."""
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in the journal."""
         return {
             "rule": self.rule,
             "key": self.key,
@@ -49,13 +58,12 @@ class AlertState:
             "ends_at": self.ends_at,
         }
 
-    def decision(self, at: Micros) -> Decision:
-        """What is said of it at this moment."""
-        return Decision(
+    def decision(self, at: Micros) -> AlertDecision:
+        """What is decided about it at this moment."""
+        return AlertDecision(
             at=at,
             rule=self.rule,
             key=self.key,
-            does="alert",
             facts=self.facts,
             activation=self.activation,
             evidence=self.evidence,
@@ -67,16 +75,17 @@ class AlertState:
 class AlertBook:
     """All alerts that fire or are remembered."""
 
-    def __init__(self, moment: Moment) -> None:
-        self._moment = moment
+    def __init__(self, clock: EventClock, changes: ChangeLog) -> None:
+        self._clock = clock
+        self._changes = changes
         self.states: dict[AlertKey, AlertState] = {}
-        self._unsure: dict[AlertKey, None] = {}
+        self._pending: dict[AlertKey, None] = {}
         """Alerts that may have lost their support in this moment."""
 
     @property
-    def unsure(self) -> bool:
+    def pending_resolution(self) -> bool:
         """Whether an alert may have lost its support."""
-        return bool(self._unsure)
+        return bool(self._pending)
 
     def fire(
         self,
@@ -88,14 +97,15 @@ class AlertBook:
         facts: tuple[str, ...],
         *,
         advice: str = "",
-    ) -> Decision:
+    ) -> AlertDecision:
         """A match raises an alert, or supports one that fires already. `advice` is what to do next, filled in."""
-        now = self._moment.now
+        now = self._clock.now
         state = self.states.get((rule.id, key))
         if state is None:
             state = self.states[rule.id, key] = AlertState(rule.id, key)
         starts_at = state.details["starts_at"] if state.firing else now
         state.firing = True
+        state.order = (-rule.priority, rule.order)
         state.details = {
             "severity": rule.severity,
             "title": rule.title,
@@ -113,7 +123,7 @@ class AlertBook:
         match.raised = key
         if rule.resolve_after is not None:
             state.ends_at = now + rule.resolve_after
-            self._moment.call_at(state.ends_at, self._over, (rule.id, key))
+            self._clock.call_at(state.ends_at, self._expire, (rule.id, key))
         self._save(state)
         return state.decision(now)
 
@@ -121,57 +131,58 @@ class AlertBook:
         """The match supports its alert no longer."""
         if match.raised is None:
             return
-        address = (match.node.rule.id, match.raised)
+        address = (match.rule.id, match.raised)
         match.raised = None
         state = self.states.get(address)
         if state is not None and state.supports.pop(match, False) is None and not state.supports:
-            self._unsure[address] = None
+            self._pending[address] = None
 
-    def _over(self, address: AlertKey) -> None:
+    def _expire(self, address: AlertKey) -> None:
         state = self.states.get(address)
         if state is not None and state.firing and self._is_over(state):
-            self._unsure[address] = None  # whether it is resolved is seen at the end of the moment: it may be raised anew before
+            self._pending[address] = None  # whether it is resolved is seen at the end of the moment: it may be raised anew before
 
     def _is_over(self, state: AlertState) -> bool:
-        return state.ends_at is not None and state.ends_at <= self._moment.now
+        return state.ends_at is not None and state.ends_at <= self._clock.now
 
-    def resolve_unsupported(self) -> list[Decision]:
+    def resolve_unsupported(self) -> list[AlertDecision]:
         """Resolve what has lost its support, or is over, and was not raised anew in this moment."""
-        decisions: list[Decision] = []
-        for address in sorted(self._unsure):
+        decisions: list[AlertDecision] = []
+        for address in sorted(self._pending, key=self._order_of):
             state = self.states.get(address)
             if state is None or not state.firing or (state.supports and not self._is_over(state)):
                 continue
             for match in state.supports:
                 match.raised = None
-                match.node.save(match)
+                self._changes.put("match", match.id, match.to_json)
             state.supports.clear()
-            now = self._moment.now
+            now = self._clock.now
             state.firing = False
             state.ends_at = None
             state.details = {**state.details, "updated_at": now, "ends_at": now}
             self._save(state)
-            self._moment.call_at(now + int(REMEMBERED_S * SECOND), self._forget, address)
+            self._clock.call_at(now + int(REMEMBERED_S * SECOND), self._forget, address)
             decisions.append(state.decision(now))
-        self._unsure.clear()
+        self._pending.clear()
         return decisions
+
+    def _order_of(self, address: AlertKey) -> tuple[Order, AlertKey]:
+        state = self.states.get(address)
+        return (NO_RULE if state is None else state.order), address
 
     def _forget(self, address: AlertKey) -> None:
         state = self.states.get(address)
-        if (
-            state is not None
-            and not state.firing
-            and state.details["updated_at"] + int(REMEMBERED_S * SECOND) <= self._moment.now
-        ):
+        if state is not None and not state.firing and state.details["updated_at"] + int(REMEMBERED_S * SECOND) <= self._clock.now:
             del self.states[address]
-            self._moment.ledger.delete("alert", "\x1f".join(address))
+            self._changes.delete("alert", "\x1f".join(address))
 
     def _save(self, state: AlertState) -> None:
-        self._moment.ledger.put("alert", f"{state.rule}\x1f{state.key}", state.saved)
+        self._changes.put("alert", f"{state.rule}\x1f{state.key}", state.to_json)
 
-    def restore(self, saved: dict[str, Any], supporters: list[Match]) -> None:
+    def restore(self, saved: dict[str, Any], supporters: list[Match], order: Order) -> None:
         """An alert from the journal, with the matches that support it still."""
         state = self.states[saved["rule"], saved["key"]] = AlertState(saved["rule"], saved["key"])
+        state.order = order
         state.firing = saved["firing"]
         state.details = saved["details"]
         state.facts = tuple(saved["facts"])
@@ -181,9 +192,9 @@ class AlertBook:
         state.supports = dict.fromkeys(supporters)
         address = (state.rule, state.key)
         if not state.firing:
-            self._moment.call_at(state.details["updated_at"] + int(REMEMBERED_S * SECOND), self._forget, address)
+            self._clock.call_at(state.details["updated_at"] + int(REMEMBERED_S * SECOND), self._forget, address)
             return
         if state.ends_at is not None:
-            self._moment.call_at(state.ends_at, self._over, address)
+            self._clock.call_at(state.ends_at, self._expire, address)
         if not state.supports:
-            self._unsure[address] = None
+            self._pending[address] = None

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from engine.inference.conditions import Predicate, attribute, conjunction, constant
 from engine.inference.items import Node
-from engine.inference.predicates import Predicate, attribute, conjunction, constant
 from engine.rules.model import Test
 
 _Entry = tuple[Predicate | None, Node]

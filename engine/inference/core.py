@@ -3,9 +3,10 @@
 One step takes one fact: the clock moves to its time, what became due before is run in the order of time, the fact enters working
 memory, and the agenda runs until nothing more fires. Nothing is left over between steps, so it makes no difference how facts are
 cut into batches, or where between two of them the process was stopped and went on from what `drain_changes` gave.
+
+Knows nothing of journals: `persistence` and `diagnosis` stand above it.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from engine.errors import DockwardenError
@@ -14,17 +15,26 @@ from engine.facts.outcomes import Alert
 from engine.facts.timestamps import Micros, from_micros
 from engine.inference.agenda import Agenda
 from engine.inference.alerts import REMEMBERED_S, AlertBook
-from engine.inference.alpha import AlphaNetwork
-from engine.inference.decision import Changes, Decision
-from engine.inference.effects import Firing
-from engine.inference.items import FactItem, Identity, Node, values_of
-from engine.inference.joins import JoinerPool
-from engine.inference.keeping import Restoration, saved_fact, snapshot, withdrawn
-from engine.inference.ledger import Ledger, encode
-from engine.inference.matches import Match, RuleNode
+from engine.inference.change_log import ChangeLog
+from engine.inference.clock import EventClock
+from engine.inference.decision import ActionDecision, AlertDecision, AssertDecision, Changes, Decision, RetractDecision
+from engine.inference.effects import (
+    AssertFact,
+    Consequence,
+    Firing,
+    Impossible,
+    RaiseAlert,
+    RequestAction,
+    RetractFact,
+    consequences,
+)
+from engine.inference.items import FactItem, Node, values_of
+from engine.inference.joins.durable import JoinerPool
+from engine.inference.match import Match
 from engine.inference.memory import WorkingMemory, expiry, retracted_identity
-from engine.inference.moment import Moment
-from engine.inference.network import build
+from engine.inference.network import Network
+from engine.inference.rule_node import Parts, RuleNode
+from engine.inference.support import RULE_SOURCE, Support
 from engine.inference.windows import Window
 from engine.rules.model import RuleSet
 
@@ -42,47 +52,58 @@ class Core:
     def __init__(self, ruleset: RuleSet, *, keep_changes: bool = True, joiners: JoinerPool | None = None) -> None:
         self.ruleset = ruleset
         self.kinds = FactKinds().with_declared(ruleset.declared)
-        self.ledger = Ledger(kept=keep_changes)
-        self.moment = Moment(self.ledger)
-        self.memory = WorkingMemory()
-        self.alpha = AlphaNetwork()
-        self.agenda = Agenda()
-        self.alerts = AlertBook(self.moment)
-        self.joiners = joiners or JoinerPool()
-        self.restoring = False
-        self.windows: dict[str, Window] = {}
-        self.nodes: list[RuleNode] = [build(rule, self) for rule in ruleset.rules]
+        self.changes = ChangeLog(enabled=keep_changes)
+        self.clock = EventClock()
+        self.memory = WorkingMemory(self.changes)
+        self.alerts = AlertBook(self.clock, self.changes)
+        self.support = Support(self.memory, self.alerts, ruleset.rules)
+        self._agenda = Agenda()
+        self._network = Network(Parts(self.clock, self.changes, self._agenda, self.support, joiners or JoinerPool()))
+        self._alpha = self._network.alpha
+        self._nodes: dict[str, RuleNode] = {rule.id: self._network.add(rule) for rule in ruleset.rules}
         self.faults: list[str] = []
-        """What rules said that could not be done (a field of the wrong type, say); whoever runs the core empties it."""
-        self.active: dict[str, Match] = {}
-        """Matches by the activation on which they fired last: what was asked for there is still wanted."""
-        self._unsupported: dict[Identity, None] = {}
+        """What rules asked for that could not be done (a field of the wrong type, say); whoever runs the core empties it."""
         self._decisions: list[Decision] = []
+
+    @property
+    def nodes(self) -> list[RuleNode]:
+        """Every rule at work, in order."""
+        return list(self._nodes.values())
+
+    @property
+    def windows(self) -> dict[str, Window]:
+        """What is counted, by the key of each window."""
+        return self._network.windows
+
+    @property
+    def active(self) -> dict[str, Match]:
+        """Matches by the activation on which they fired last: what was asked for there is still wanted."""
+        return self.support.active
 
     # -- the clock ----------------------------------------------------------------------------------------------------
 
     @property
     def now(self) -> Micros:
         """The latest moment seen; 0 before the first."""
-        return self.moment.now
+        return self.clock.now
 
     @property
     def next_due(self) -> Micros | None:
         """When something will have to be looked at although no fact comes, None for never."""
-        return self.moment.next_due
+        return self.clock.next_due
 
     def advance(self, now: Micros) -> list[Decision]:
         """Let time pass: what becomes due until then, that moment included, is decided in the order of time."""
         self._begin(now)
-        moment = self.moment
-        if self.agenda or self._unsupported or self.alerts.unsure:
+        clock = self.clock
+        if self._agenda or self.support.pending or self.alerts.pending_resolution:
             self._settle()  # what other rules than those before a restart, or a reload, make of what is there
-        while (due := moment.next_due) is not None and due <= now:
-            moment.move_to(due)
-            moment.run_due()
+        while (due := clock.next_due) is not None and due <= now:
+            clock.move_to(due)
+            clock.run_due()
             self._settle()
-        if now > moment.now:
-            moment.move_to(now)
+        if now > clock.now:
+            clock.move_to(now)
             self._save_clock()
         return self._taken()
 
@@ -94,30 +115,30 @@ class Core:
             EndlessChainError: rules feed each other without end.
         """
         at = item.at_micros
-        moment = self.moment
-        if moment.started is None or at > moment.now:
-            if moment.started is None or ((due := moment.next_due) is not None and due <= at):
+        clock = self.clock
+        if clock.started is None or at > clock.now:
+            if clock.started is None or ((due := clock.next_due) is not None and due <= at):
                 self._decisions = self.advance(at)
-            moment.now = at
+            clock.now = at
         if isinstance(item, Retraction):
             self._retract(item)
         else:
             self.assert_fact(item)
-        if self.agenda or self._unsupported or self.alerts.unsure:
+        if self._agenda or self.support.pending or self.alerts.pending_resolution:
             self._settle()
         self._save_clock()
         return self._taken()
 
     def _begin(self, at: Micros) -> None:
-        if self.moment.started is None:
-            self.moment.move_to(at)
+        if self.clock.started is None:
+            self.clock.move_to(at)
             for node in self.nodes:
                 node.start()
             self._settle()
 
     def _save_clock(self) -> None:
-        if self.ledger.kept:
-            self.ledger.put("clock", "clock", lambda: [self.moment.now, self.moment.started, self.moment.seq])
+        if self.changes.enabled:
+            self.changes.put("clock", "clock", lambda: [self.clock.now, self.clock.started, self.clock.seq])
 
     def _taken(self) -> list[Decision]:
         decisions, self._decisions = self._decisions, []
@@ -129,41 +150,41 @@ class Core:
         """A fact enters working memory, or takes the place of the one that had its identity."""
         nodes = None
         if fact.KEY is None:
-            nodes = self.alpha.nodes_for(fact.KIND, fact.__dict__)
+            nodes = self._alpha.nodes_for(fact.KIND, fact.__dict__)
             if not nodes:  # an event that no pattern asks for, which is what most are
                 return
         if not fact.fact_id:
-            fact = fact.with_id(f"{fact.fact_kind}-{self.moment.next_seq()}")
+            fact = fact.with_id(f"{fact.fact_kind}-{self.clock.next_seq()}")
         expires = expiry(fact)
         identity = fact.identity
         held = self.memory.get(identity)
-        if expires is not None and expires <= self.moment.now:
+        if expires is not None and expires <= self.clock.now:
             if held is not None and not held.is_event and fact.at_micros >= held.fact.at_micros:
                 self.remove(held)  # what it came to replace was over before it came, and now it is over itself
             return
         if held is None:
             item = FactItem(fact, identity, 0, expires)
-            self._enter(item, self.alpha.nodes_for(identity[0], item.values) if nodes is None else nodes, supporter)
+            self._enter(item, self._alpha.nodes_for(identity[0], item.values) if nodes is None else nodes, supporter)
         elif not held.is_event and fact.at_micros >= held.fact.at_micros:
             self._replace(held, fact, expires, supporter)
 
     def _enter(self, item: FactItem, nodes: tuple[Node, ...], supporter: Match | None) -> None:
-        item.seq = self.moment.next_seq()
-        if not item.is_event or any(node.keeps for node in nodes):
+        item.seq = self.clock.next_seq()
+        if not item.is_event or any(node.retains_events for node in nodes):
             if supporter is not None:
-                item.supporters = {supporter.id}
+                item.supporters = {supporter.id: None}
             self.memory.add(item)
             self._expires(item)
-            self.save(item)
+            self.memory.save(item)
             item.nodes = nodes
         for node in nodes:
             node.insert(item)
 
-    def take_back(self, item: FactItem) -> None:
+    def restore_item(self, item: FactItem) -> None:
         """A fact from the journal: it was here before."""
         self.memory.add(item)
         self._expires(item)
-        item.nodes = self.alpha.nodes_for(item.identity[0], item.values)
+        item.nodes = self._alpha.nodes_for(item.identity[0], item.values)
         for node in item.nodes:
             node.insert(item)
 
@@ -175,10 +196,10 @@ class Core:
         if supporter is None:
             item.supporters = None  # somebody said so who does not depend on a match
         elif item.supporters is not None:
-            item.supporters.add(supporter.id)
+            item.supporters[supporter.id] = None
         self._expires(item)
-        self.save(item)
-        nodes = item.nodes = self.alpha.nodes_for(item.identity[0], item.values)
+        self.memory.save(item)
+        nodes = item.nodes = self._alpha.nodes_for(item.identity[0], item.values)
         for node in old_nodes:
             if node not in nodes:
                 item.values, new = old, item.values  # it leaves as what it was
@@ -195,7 +216,6 @@ class Core:
         if self.memory.get(item.identity) is not item:
             return
         self.memory.discard(item)
-        self.ledger.delete("fact", encode(item.identity))
         for node in item.nodes:
             node.remove(item)
 
@@ -206,16 +226,11 @@ class Core:
 
     def _expires(self, item: FactItem) -> None:
         if item.expires is not None:
-            self.moment.call_at(item.expires, self._expire, item)
+            self.clock.call_at(item.expires, self._expire, item)
 
     def _expire(self, item: FactItem) -> None:
-        if item.expires is not None and item.expires <= self.moment.now:
+        if item.expires is not None and item.expires <= self.clock.now:
             self.remove(item)
-
-    def save(self, item: FactItem) -> None:
-        """Have the journal keep a fact."""
-        if self.ledger.kept:
-            self.ledger.put("fact", encode(item.identity), lambda: saved_fact(item))
 
     # -- what follows -------------------------------------------------------------------------------------------------
 
@@ -224,30 +239,83 @@ class Core:
         firings = 0
         while True:
             self._drop_unsupported()
-            match = self.agenda.pop()
+            match = self._agenda.pop()
             if match is None:
                 resolved = self.alerts.resolve_unsupported()
-                if not resolved and not self._unsupported and not self.agenda:
+                if not resolved and not self.support.pending and not self._agenda:
                     return
                 for decision in resolved:
-                    self.decide(decision)
+                    self._decisions.append(decision)
                     self._note_alert(decision)
                 continue
             firings += 1
             if firings > FIRINGS_IN_ONE_MOMENT:
-                raise EndlessChainError(f"rule {match.node.rule.id} and those that it feeds do not come to an end at one moment")
-            if match.node.ready(match):
-                Firing(self, match).run()
+                raise EndlessChainError(f"rule {match.rule.id} and those that it feeds do not come to an end at one moment")
+            node = self._nodes[match.rule.id]
+            if node.ready(match):
+                self._fire(node, match)
 
-    def decide(self, decision: Decision) -> None:
-        """Something was decided."""
-        self._decisions.append(decision)
-        if decision.does == "alert" and decision.status == "firing":
-            self._note_alert(decision)
+    def _fire(self, node: RuleNode, match: Match) -> None:
+        """A rule fires: apply what follows, one consequence after the other."""
+        firing = Firing.of(match)
+        self.support.fired(match, node.version(match))
+        previously_asserted, match.asserted = match.asserted, {}
+        if match.raised is not None and match.raised != firing.key:
+            self.alerts.withdraw(match)
+        for consequence in consequences(match, self.now, self.kinds, self.memory):
+            self._apply(consequence, firing)
+        for identity in previously_asserted:
+            if identity not in match.asserted:
+                self.support.withdraw(identity, match)
+        if node.alive(match):
+            node.save(match)
+        else:  # its own effects ended it: what it supports goes with it
+            self.support.lost(match)
 
-    def _note_alert(self, decision: Decision) -> None:
+    def _apply(self, consequence: Consequence, firing: Firing) -> None:
+        match, key, facts, evidence = firing.match, firing.key, firing.facts, firing.evidence
+        rule, activation = match.rule.id, match.activation
+        match consequence:
+            case RaiseAlert(text, advice):
+                alert = self.alerts.fire(match.rule, key, text, match, evidence, facts, advice=advice)
+                self._decisions.append(alert)
+                self._note_alert(alert)
+            case RequestAction(action, params, rate, retry):
+                self._decisions.append(
+                    ActionDecision(
+                        at=self.now,
+                        rule=rule,
+                        key=key,
+                        facts=facts,
+                        activation=activation,
+                        evidence=evidence,
+                        action=action,
+                        params=params,
+                        rate=rate,
+                        retry=retry,
+                    )
+                )
+            case AssertFact(fact, while_supported):
+                self._decisions.append(
+                    AssertDecision(
+                        at=self.now, rule=rule, key=key, facts=facts, activation=activation, evidence=evidence, fact=fact
+                    )
+                )
+                self.assert_fact(fact, match if while_supported else None)
+                if while_supported:
+                    match.asserted[fact.identity] = None
+            case RetractFact(item):
+                self._decisions.append(
+                    RetractDecision(
+                        at=self.now, rule=rule, key=key, facts=facts, activation=activation, evidence=evidence, fact=item.fact
+                    )
+                )
+                self.remove(item)
+            case Impossible(reason):
+                self.faults.append(reason)
+
+    def _note_alert(self, decision: AlertDecision) -> None:
         """An alert is a fact that rules may depend on; a resolved one for as long as it is remembered."""
-        assert decision.alert is not None  # noqa: S101 - decisions about alerts carry them
         fact = Alert.model_validate(
             {
                 "fact_id": f"{decision.activation}-{decision.status}",
@@ -262,63 +330,29 @@ class Core:
         )
         self.assert_fact(fact)
 
-    def support_lost(self, match: Match) -> None:
-        """A match is gone: what stood on it alone goes too."""
-        for identity in match.asserted:
-            self.withdraw_support(identity, match)
-        match.asserted.clear()
-        self.active.pop(match.activation, None)
-        self.alerts.withdraw(match)
-
-    def withdraw_support(self, identity: Identity, match: Match) -> None:
-        """A match supports a fact no longer."""
-        item = self.memory.get(identity)
-        if item is not None and item.supporters is not None:
-            item.supporters.discard(match.id)
-            self.save(item)
-            if not item.supporters:
-                self._unsupported[identity] = None
-
     def _drop_unsupported(self) -> None:
-        while self._unsupported:
-            identity = next(iter(self._unsupported))
-            del self._unsupported[identity]
-            item = self.memory.get(identity)
-            if item is not None and item.supporters is not None and not item.supporters:
-                self.decide(withdrawn(item, self.moment.now))
-                self.remove(item)
+        """Withdraw what nothing supports any more."""
+        while (item := self.support.next_unsupported()) is not None:
+            fact = item.fact
+            self._decisions.append(
+                RetractDecision(
+                    at=self.now,
+                    rule=fact.source.removeprefix(RULE_SOURCE),
+                    key="",
+                    facts=(),
+                    activation=fact.fact_id.rpartition("-")[0],
+                    fact=fact,
+                )
+            )
+            self.remove(item)
 
-    # -- keeping and coming back --------------------------------------------------------------------------------------
+    # -- the journal and the status -----------------------------------------------------------------------------------
 
     def drain_changes(self) -> Changes:
-        """What the journal is to keep of what happened since the last call."""
-        return self.ledger.drain()
-
-    @classmethod
-    def restore(
-        cls,
-        ruleset: RuleSet,
-        entries: Mapping[tuple[str, str], str],
-        *,
-        keep_changes: bool = True,
-        joiners: JoinerPool | None = None,
-    ) -> "Core":
-        """A core that goes on from what was kept, perhaps with other rules.
-
-        The state of rules that are unchanged is kept whole. What follows from changed ones comes with the next call.
-        """
-        core = cls(ruleset, keep_changes=keep_changes, joiners=joiners)
-        Restoration(core, entries).run()
-        return core
-
-    def snapshot(self) -> dict[tuple[str, str], str]:
-        """Everything that the journal would hold now."""
-        return snapshot(self)
-
-    def pending_support(self, identity: Identity) -> None:
-        """A restored fact whose supporters are all gone."""
-        self._unsupported[identity] = None
+        """What the journal is to write and delete of what happened since the last call."""
+        return self.changes.drain()
 
     def status(self) -> dict[str, Any]:
         """Sizes, for `status`."""
-        return {"facts": len(self.memory), "matches": sum(len(node.matches) for node in self.nodes), "rules": len(self.nodes)}
+        nodes = self._nodes.values()
+        return {"facts": len(self.memory), "matches": sum(len(node.matches) for node in nodes), "rules": len(nodes)}

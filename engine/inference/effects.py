@@ -1,135 +1,138 @@
-"""A rule fires: what its `then` says becomes decisions, and facts that enter at the same moment."""
+"""A rule fires: what its `then` asks for, as a sequence of consequences.
 
-from typing import TYPE_CHECKING, Any
+The sequence is lazy: each consequence is worked out after the one before it was applied, so that it sees what that one changed.
+Changes nothing itself; `Core` applies.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Self
 
 from pydantic import ValidationError
 
-from engine.facts import DeclaredFact, Fact
-from engine.facts.timestamps import SECOND, from_micros
-from engine.inference.decision import Decision
+from engine.facts import DeclaredFact, Fact, FactKinds
+from engine.facts.timestamps import SECOND, Micros, from_micros
 from engine.inference.items import FactItem
-from engine.inference.matches import Match
-from engine.inference.rendering import render, value_in
-from engine.rules.model import AlertEffect, AssertEffect, DoEffect, RetractEffect
+from engine.inference.match import Match
+from engine.inference.memory import WorkingMemory
+from engine.inference.support import RULE_SOURCE
+from engine.inference.templates import render, value_in
+from engine.rules.model import AlertEffect, AssertEffect, DoEffect, Rate, RetractEffect, Retry
 
-if TYPE_CHECKING:
-    from engine.inference.core import Core
+
+@dataclass(frozen=True, slots=True)
+class RaiseAlert:
+    """Raise the rule's alert with this text; `advice` is what to do next."""
+
+    text: str
+    advice: str
 
 
+@dataclass(frozen=True, slots=True)
+class RequestAction:
+    """Ask for an action."""
+
+    action: str
+    params: dict[str, Any]
+    rate: Rate | None
+    retry: Retry | None
+
+
+@dataclass(frozen=True, slots=True)
+class AssertFact:
+    """Add a fact, which lives only while the match does when it is `while_supported`."""
+
+    fact: Fact
+    while_supported: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RetractFact:
+    """Take a fact out of working memory."""
+
+    item: FactItem
+
+
+@dataclass(frozen=True, slots=True)
+class Impossible:
+    """What the rule asks for cannot be (a field of the wrong type, say); the reason is for operators."""
+
+    reason: str
+
+
+Consequence = RaiseAlert | RequestAction | AssertFact | RetractFact | Impossible
+
+
+@dataclass(frozen=True, slots=True)
 class Firing:
-    """One firing of one rule on one match."""
+    """One firing of one rule on one match: what all its decisions say, as it was when the rule fired."""
 
-    def __init__(self, core: "Core", match: Match) -> None:
-        self._core = core
-        self._match = match
-        self._rule = match.node.rule
-        self._key = render(self._rule.key, match)
-        self._facts = tuple(fact_id for item in match.items for fact_id in item.fact_ids())
-        self._evidence = tuple(item.evidence() for item in match.items)
-        self._asserted = 0
+    match: Match
+    key: str
+    facts: tuple[str, ...]
+    evidence: tuple[dict[str, Any], ...]
 
-    def run(self) -> None:
-        """Do what the rule says, in its order."""
-        match, node = self._match, self._match.node
-        version = node.version(match)
-        match.fired = version
-        self._core.active.pop(match.activation, None)
-        match.activation = node.activation_id(match, version)
-        self._core.active[match.activation] = match
-        stood_on_it, match.asserted = match.asserted, set()
-        if match.raised is not None and match.raised != self._key:
-            self._core.alerts.withdraw(match)
-        for effect in self._rule.then:
-            match effect:
-                case AlertEffect():
-                    text = render(effect.text, self._match)
-                    self._core.decide(
-                        self._core.alerts.fire(
-                            self._rule,
-                            self._key,
-                            text,
-                            self._match,
-                            self._evidence,
-                            self._facts,
-                            advice=render(self._rule.advice, match),
-                        ),
-                    )
-                case DoEffect():
-                    params = {name: value_in(value, self._match) for name, value in effect.params}
-                    self._decide("action", action=effect.action, params=params, rate=effect.rate, retry=effect.retry)
-                case AssertEffect():
-                    self._assert(effect)
-                case RetractEffect():
-                    self._retract(effect)
-        self._no_longer_asserted(stood_on_it - self._match.asserted)
-        if node.alive(self._match):
-            node.save(self._match)
-        else:  # its own effects ended it: what it supports goes with it
-            self._core.support_lost(self._match)
-
-    def _decide(self, does: Any, **more: Any) -> None:
-        self._core.decide(
-            Decision(
-                at=self._core.now,
-                rule=self._rule.id,
-                key=self._key,
-                does=does,
-                facts=self._facts,
-                activation=self._match.activation,
-                evidence=self._evidence,
-                **more,
-            )
+    @classmethod
+    def of(cls, match: Match) -> Self:
+        """The match fires now."""
+        return cls(
+            match,
+            render(match.rule.key, match),
+            tuple([fact_id for item in match.items for fact_id in item.fact_ids()]),
+            tuple([item.evidence() for item in match.items]),
         )
 
-    def _assert(self, effect: AssertEffect) -> None:
-        fact = self._fact(effect)
-        if fact is None:
-            return
-        self._decide("assert", fact=fact)
-        self._core.assert_fact(fact, self._match if effect.while_supported else None)
-        if effect.while_supported:
-            self._match.asserted.add(fact.identity)
 
-    def _fact(self, effect: AssertEffect) -> Fact | None:
-        self._asserted += 1
-        content = {name: value_in(value, self._match) for name, value in effect.fields}
-        content["fact_id"] = f"{self._match.activation}-{self._asserted}"
-        content["at"] = from_micros(self._core.now)
-        content["source"] = f"rule:{self._rule.id}"
-        content["ttl"] = None if effect.ttl is None else effect.ttl / SECOND
-        content["host"] = next((item.fact.host for item in self._match.items if isinstance(item, FactItem)), "")
-        model = self._core.kinds.model(effect.kind)
-        try:
-            if model is None:
-                return DeclaredFact.model_validate({**content, "fact": effect.kind})
-            return model.model_validate({name: value for name, value in content.items() if value is not None})
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            self._core.faults.append(f"rule {self._rule.id}: assert {effect.kind}: {where}: {first['msg']}")
-            return None
+def consequences(match: Match, now: Micros, kinds: FactKinds, memory: WorkingMemory) -> Iterator[Consequence]:
+    """What the rule of a match asks for, in its order. Reads working memory when `retract` names a kind."""
+    rule = match.rule
+    asserted = 0
+    for effect in rule.then:
+        match effect:
+            case AlertEffect():
+                yield RaiseAlert(render(effect.text, match), render(rule.advice, match))
+            case DoEffect():
+                params = {name: value_in(value, match) for name, value in effect.params}
+                yield RequestAction(effect.action, params, effect.rate, effect.retry)
+            case AssertEffect():
+                asserted += 1
+                yield _assertion(effect, match, asserted, now, kinds)
+            case RetractEffect():
+                for item in _to_retract(effect, match, memory):
+                    yield RetractFact(item)
 
-    def _retract(self, effect: RetractEffect) -> None:
-        for item in self._to_retract(effect):
-            self._decide("retract", fact=item.fact)
-            self._core.remove(item)
 
-    def _to_retract(self, effect: RetractEffect) -> list[FactItem]:
-        if effect.binding is not None:
-            bound = [
-                item for slot, item in zip(self._match.node.slots, self._match.items, strict=True) if slot.name == effect.binding
-            ]
-            # An effect before this one may have taken it back already.
-            return [item for item in bound if isinstance(item, FactItem) and self._core.memory.get(item.identity) is item]
-        wanted = {name: value_in(value, self._match) for name, value in effect.fields}
-        return [
-            item
-            for item in self._core.memory
-            if item.identity[0] == effect.kind
-            and not item.is_event
-            and all(item.values.get(name) == value for name, value in wanted.items())
-        ]
+def _assertion(effect: AssertEffect, match: Match, number: int, now: Micros, kinds: FactKinds) -> AssertFact | Impossible:
+    content = {name: value_in(value, match) for name, value in effect.fields}
+    content["fact_id"] = f"{match.activation}-{number}"
+    content["at"] = from_micros(now)
+    content["source"] = RULE_SOURCE + match.rule.id
+    content["ttl"] = None if effect.ttl is None else effect.ttl / SECOND
+    content["host"] = next((item.fact.host for item in match.items if isinstance(item, FactItem)), "")
+    model = kinds.model(effect.kind)
+    try:
+        if model is None:
+            fact: Fact = DeclaredFact.model_validate({**content, "fact": effect.kind})
+        else:
+            fact = model.model_validate({name: value for name, value in content.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return Impossible(f"rule {match.rule.id}: assert {effect.kind}: {where}: {first['msg']}")
+    return AssertFact(fact, effect.while_supported)
 
-    def _no_longer_asserted(self, identities: set[tuple[str, ...]]) -> None:
-        for identity in identities:
-            self._core.withdraw_support(identity, self._match)
+
+def _to_retract(effect: RetractEffect, match: Match, memory: WorkingMemory) -> list[FactItem]:
+    if effect.binding is not None:
+        bound = match.bindings.get(effect.binding)
+        item = None if bound is None else match.items[bound[0]]
+        # An effect before this one may have taken it back already.
+        return [item] if isinstance(item, FactItem) and memory.get(item.identity) is item else []
+    wanted = {name: value_in(value, match) for name, value in effect.fields}
+    return [
+        item
+        for item in memory
+        if item.identity[0] == effect.kind
+        and not item.is_event
+        and all(item.values.get(name) == value for name, value in wanted.items())
+    ]

@@ -1,14 +1,11 @@
-"""What a pattern binds: a fact in working memory, or a count that holds."""
+"""What a pattern binds: a fact in working memory, or a count that is reached. Knows nothing of windows, memory or rules."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from engine.facts import Fact
 from engine.facts.registry import DeclaredFact
 from engine.facts.timestamps import Micros
-
-if TYPE_CHECKING:
-    from engine.inference.windows import Group, Watcher
 
 Identity = tuple[str, ...]
 
@@ -27,11 +24,11 @@ def values_of(fact: Fact) -> Mapping[str, Any]:
 
 
 class Node(Protocol):
-    """What is told of facts that pass a pattern's own tests."""
+    """What learns of facts that pass a pattern's own conditions."""
 
     @property
-    def keeps(self) -> bool:
-        """Whether working memory has to keep an event for it."""
+    def retains_events(self) -> bool:
+        """Whether working memory has to retain an event for it."""
 
     def insert(self, item: "FactItem") -> None:
         """It passes, and did not before."""
@@ -56,7 +53,7 @@ class FactItem:
         self.expires = expires
         self.values = values_of(fact)
         self.nodes: tuple[Node, ...] = ()
-        self.supporters: set[str] | None = None
+        self.supporters: dict[str, None] | None = None
         """Match ids on whose support it lives, when a rule asserted it `while_supported`."""
 
     @property
@@ -72,35 +69,54 @@ class FactItem:
         """As JSON, for an alert."""
         return self.fact.to_json_dict()
 
+    def to_json(self) -> list[Any]:
+        """As it stands in the journal."""
+        supporters = None if self.supporters is None else sorted(self.supporters)
+        return [self.seq, supporters, self.fact.to_json_dict()]
+
+
+class Counted(Protocol):
+    """One group of a window under one threshold."""
+
+    def values(self) -> dict[str, Any]:
+        """What `$name.…` refers to, at this moment."""
+
+    def evidence(self) -> dict[str, Any]:
+        """The same, as JSON."""
+
+    def newest_ids(self, most: int) -> Iterator[str]:
+        """Ids of the newest facts within the window, oldest first."""
+
 
 class CountItem:
-    """A count that holds for one group. Its values are those of the moment it is asked."""
+    """A count that is reached for one group. Its values are those of the moment it is asked."""
 
-    __slots__ = ("group", "identity", "seq", "watcher")
+    __slots__ = ("counted", "identity", "kind", "seq")
 
-    def __init__(self, identity: Identity, seq: int, group: "Group", watcher: "Watcher") -> None:
+    def __init__(self, identity: Identity, seq: int, kind: str, counted: Counted) -> None:
         self.identity = identity
         self.seq = seq
-        self.group = group
-        self.watcher = watcher
+        self.kind = kind
+        """Kind of the facts that are counted."""
+        self.counted = counted
 
     @property
     def is_event(self) -> bool:
-        """It does not fire anew while it holds, whatever its number does."""
+        """It does not fire anew while it is reached, whatever its number does."""
         return True
 
     @property
     def values(self) -> Mapping[str, Any]:
         """count, per_minute, first_at, last_at, within, samples, and the fields it is grouped by."""
-        return self.group.values(self.watcher)
+        return self.counted.values()
 
     def fact_ids(self) -> Iterator[str]:
         """Ids of the newest facts it counts."""
-        yield from self.group.newest_ids(self.watcher, COUNT_EVIDENCE)
+        yield from self.counted.newest_ids(COUNT_EVIDENCE)
 
     def evidence(self) -> dict[str, Any]:
         """As JSON, for an alert."""
-        return {"fact": "count", "of": self.watcher.kind, **self.group.evidence(self.watcher)}
+        return {"fact": "count", "of": self.kind, **self.counted.evidence()}
 
 
 Item = FactItem | CountItem

@@ -5,13 +5,15 @@ from collections.abc import Iterator
 from engine.errors import BadFactError
 from engine.facts import Fact, FactKinds, Retraction
 from engine.facts.timestamps import SECOND, Micros
+from engine.inference.change_log import ChangeLog, encode
 from engine.inference.items import FactItem, Identity
 
 
 class WorkingMemory:
     """Items by identity."""
 
-    def __init__(self) -> None:
+    def __init__(self, changes: ChangeLog) -> None:
+        self._changes = changes
         self._items: dict[Identity, FactItem] = {}
 
     def __len__(self) -> int:
@@ -25,12 +27,19 @@ class WorkingMemory:
         return self._items.get(identity)
 
     def add(self, item: FactItem) -> None:
-        """Keep an item."""
+        """Hold an item from now on."""
         self._items[item.identity] = item
 
     def discard(self, item: FactItem) -> None:
-        """Forget an item."""
+        """Hold it no longer."""
         self._items.pop(item.identity, None)
+        if self._changes.enabled:
+            self._changes.delete("fact", encode(item.identity))
+
+    def save(self, item: FactItem) -> None:
+        """Have the journal write a fact."""
+        if self._changes.enabled:
+            self._changes.put("fact", encode(item.identity), item.to_json)
 
 
 def expiry(fact: Fact) -> Micros | None:

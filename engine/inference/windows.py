@@ -1,7 +1,7 @@
 """Sliding windows: how many facts of a group lie within the last so long, by event time.
 
-One window serves every rule that counts the same facts in the same groups; each of them watches it with a length and a threshold
-of its own. A count holds from the fact that brings the number within (now - within, now] to the threshold until it falls below.
+One window serves every rule that counts the same facts in the same groups; each of them has a threshold of its own: a length and
+a number. A count is reached from the fact that brings the number within (now - within, now] to it until the number falls below.
 """
 
 from bisect import bisect_right, insort
@@ -12,10 +12,10 @@ from heapq import heappop, heappush
 from typing import Any, NamedTuple, Protocol
 
 from engine.facts.timestamps import SECOND, Micros, format_duration, from_micros
+from engine.inference.change_log import ChangeLog, encode
+from engine.inference.clock import EventClock
+from engine.inference.conditions import getter
 from engine.inference.items import SAMPLES, CountItem, FactItem, Identity
-from engine.inference.ledger import encode
-from engine.inference.moment import Moment
-from engine.inference.predicates import getter
 from engine.rules.model import CountPattern, FieldPath, Test
 
 _COMPACT = 512
@@ -23,18 +23,18 @@ _COMPACT = 512
 
 
 class CountTarget(Protocol):
-    """Who wants to know that a count holds: a pattern of a rule."""
+    """What learns that a count is reached: a pattern of a rule."""
 
     def insert(self, item: CountItem) -> None:
-        """It holds from now on."""
+        """It is reached from now on."""
 
     def remove(self, item: CountItem) -> None:
-        """It holds no longer."""
+        """It is reached no longer."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Watcher:
-    """One rule's interest in a window. `name` is unique: rule, version and pattern."""
+class Threshold:
+    """When a count of one rule is reached. `name` is unique: rule, version and pattern."""
 
     name: str
     kind: str
@@ -46,22 +46,25 @@ class Watcher:
 class Window:
     """Counts facts in groups. A node of the alpha network."""
 
-    keeps = False
+    retains_events = False
 
-    def __init__(self, kind: str, tests: tuple[Test, ...], by: tuple[FieldPath, ...], moment: Moment) -> None:
+    def __init__(
+        self, kind: str, tests: tuple[Test, ...], by: tuple[FieldPath, ...], clock: EventClock, changes: ChangeLog
+    ) -> None:
         self.key = window_key(kind, tests, by)
         self.by = by
-        self.moment = moment
-        self.watchers: list[Watcher] = []
+        self.clock = clock
+        self.changes = changes
+        self.thresholds: list[Threshold] = []
         self.retention: Micros = 0
         self.groups: dict[tuple[Any, ...], Group] = {}
         self._read = [getter(kind, path) for path in by]
         self._sample = [getter(kind, path) for path in (("id",), ("container_id",), ("pid",), ("name",))]
 
-    def watch(self, watcher: Watcher) -> None:
-        """Add a rule's interest."""
-        self.watchers.append(watcher)
-        self.retention = max(self.retention, watcher.within)
+    def add_threshold(self, threshold: Threshold) -> None:
+        """Add the threshold of one more rule."""
+        self.thresholds.append(threshold)
+        self.retention = max(self.retention, threshold.within)
 
     def insert(self, item: FactItem) -> None:
         """Count a fact, once."""
@@ -76,7 +79,7 @@ class Window:
             self._drop(before, item)
             self.insert(item)
         elif old.get("at") != item.values.get("at"):
-            # In one go: a count that holds before and after goes on holding, and fires nothing anew.
+            # In one go: a count that is reached before and after stays reached, and fires nothing anew.
             self._group(after).replace(_name(item), self._entry(item))
 
     def remove(self, item: FactItem) -> None:
@@ -99,7 +102,7 @@ class Window:
         return group
 
     def _too_old(self, item: FactItem) -> bool:
-        return item.fact.at_micros <= self.moment.now - self.retention
+        return item.fact.at_micros <= self.clock.now - self.retention
 
     def _entry(self, item: FactItem) -> "Entry":
         return Entry(item.fact.at_micros, self._sample_of(item), item.fact.fact_id)
@@ -127,7 +130,7 @@ class Entry(NamedTuple):
 class Group:
     """The entries of one group, sorted by time."""
 
-    __slots__ = ("_due", "_entries", "_head", "_leaving", "_total", "address", "holding", "key", "times", "window")
+    __slots__ = ("_due", "_entries", "_head", "_leaving", "_total", "address", "key", "reached", "times", "window")
 
     def __init__(self, window: Window, key: tuple[Any, ...]) -> None:
         self.window = window
@@ -137,33 +140,33 @@ class Group:
         """(event time, name), sorted; those before `_head` have left."""
         self._head = 0
         self._entries: dict[str, Entry] = {}
-        self.holding: dict[Watcher, CountItem] = {}
+        self.reached: dict[Threshold, CountItem] = {}
         self._total = 0
-        self._due: list[tuple[int, int]] = [(0, number) for number in range(len(window.watchers))]
-        """When to look at which watcher that does not hold, by the number of entries that have come: a heap."""
+        self._due: list[tuple[int, int]] = [(0, number) for number in range(len(window.thresholds))]
+        """When to check which threshold that is not reached, by the number of entries that have come: a heap."""
         self._leaving = False
 
     # -- entries come and go ------------------------------------------------------------------------------------------
 
     def add(self, name: str, entry: Entry) -> None:
-        """Count an entry unless it is counted already, and see which counts it makes hold."""
+        """Count an entry unless it is counted already, and see which thresholds it reaches."""
         if name in self._entries:
             return
-        self._keep(name, entry)
-        ledger = self.window.moment.ledger
-        if ledger.kept:
-            ledger.put("window", self._row(name), lambda: [self.window.key, list(self.key), name, *entry])
-        # A count that does not hold lacks at least one entry; each entry adds one: nothing needs a look before so many have come.
+        self._store(name, entry)
+        changes = self.window.changes
+        if changes.enabled:
+            changes.put("window", self._row(name), lambda: [self.window.key, list(self.key), name, *entry])
+        # A threshold that is not reached lacks at least one entry: nothing needs a check before so many have come.
         self._total += 1
         if self._due and self._total >= self._due[0][0]:
-            self._look_for_holding()
+            self._check_reached()
 
     def load(self, name: str, entry: Entry) -> None:
         """An entry from the journal."""
         if name not in self._entries:
-            self._keep(name, entry)
+            self._store(name, entry)
 
-    def _keep(self, name: str, entry: Entry) -> None:
+    def _store(self, name: str, entry: Entry) -> None:
         self._entries[name] = entry
         place = (entry.at, name)
         if not self.times or self.times[-1] <= place:
@@ -172,7 +175,7 @@ class Group:
             insort(self.times, place, lo=self._head)
         if not self._leaving:
             self._leaving = True
-            self.window.moment.call_at(entry.at + self.window.retention, self._leave, None)
+            self.window.clock.call_at(entry.at + self.window.retention, self._leave, None)
 
     def replace(self, name: str, entry: Entry) -> None:
         """The fact of an entry was seen again: it counts with its latest time."""
@@ -180,8 +183,8 @@ class Group:
         if known is not None:
             self.times.remove((known.at, name))
         self.add(name, entry)
-        for watcher in list(self.holding):
-            self._look_for_falling(watcher)
+        for threshold in list(self.reached):
+            self._check_released(threshold)
 
     def discard(self, name: str) -> None:
         """An entry counts no longer."""
@@ -190,13 +193,13 @@ class Group:
             return
         self.times.remove((known.at, name))
         self._forget(name)
-        for watcher in list(self.holding):
-            self._look_for_falling(watcher)
+        for threshold in list(self.reached):
+            self._check_released(threshold)
 
     def _forget(self, name: str) -> None:
-        ledger = self.window.moment.ledger
-        if ledger.kept:
-            ledger.delete("window", self._row(name))
+        changes = self.window.changes
+        if changes.enabled:
+            changes.delete("window", self._row(name))
 
     def _row(self, name: str) -> str:
         return f"{self.address}\x1f{name}"
@@ -204,7 +207,7 @@ class Group:
     def _leave(self, _: None) -> None:
         """Forget what has left the longest window; this group too when that was all."""
         self._leaving = False
-        edge = self.window.moment.now - self.window.retention
+        edge = self.window.clock.now - self.window.retention
         while self._head < len(self.times) and self.times[self._head][0] <= edge:
             name = self.times[self._head][1]
             del self._entries[name]
@@ -218,88 +221,88 @@ class Group:
             self._head = 0
         self._leaving = True
         # Many leave together rather than each by a timer of its own: nothing is decided by what is forgotten here.
-        self.window.moment.call_at(
-            max(self.times[self._head][0] + self.window.retention, self.window.moment.now + SECOND), self._leave, None
+        self.window.clock.call_at(
+            max(self.times[self._head][0] + self.window.retention, self.window.clock.now + SECOND), self._leave, None
         )
 
-    # -- counts begin and cease to hold -------------------------------------------------------------------------------
+    # -- thresholds are reached and released --------------------------------------------------------------------------
 
-    def count(self, watcher: Watcher) -> int:
+    def count(self, threshold: Threshold) -> int:
         """Entries within (now - within, now]."""
-        return len(self.times) - self._first(watcher)
+        return len(self.times) - self._first(threshold)
 
-    def _first(self, watcher: Watcher) -> int:
-        edge = self.window.moment.now - watcher.within
+    def _first(self, threshold: Threshold) -> int:
+        edge = self.window.clock.now - threshold.within
         return bisect_right(self.times, (edge, "\U0010ffff"), lo=self._head)
 
-    def _look_for_holding(self) -> None:
-        """Look at the watchers whose count may hold by now; each is looked at again when it can hold at the earliest."""
+    def _check_reached(self) -> None:
+        """Check the thresholds that may be reached by now; each is checked again when it can be at the earliest."""
         while self._due and self._due[0][0] <= self._total:
             _, number = heappop(self._due)
-            watcher = self.window.watchers[number]
-            if watcher in self.holding:
+            threshold = self.window.thresholds[number]
+            if threshold in self.reached:
                 continue
-            lacking = watcher.at_least - self.count(watcher)
+            lacking = threshold.at_least - self.count(threshold)
             if lacking <= 0:
-                self._hold(watcher, self.window.moment.next_seq())
+                self._reach(threshold, self.window.clock.next_seq())
             else:
                 heappush(self._due, (self._total + lacking, number))
 
-    def _hold(self, watcher: Watcher, seq: int) -> None:
-        identity: Identity = ("count", watcher.name, *map(str, self.key))
-        item = self.holding[watcher] = CountItem(identity, seq, self, watcher)
-        self.window.moment.ledger.put(
-            "count", self._address_of(watcher), lambda: [self.window.key, list(self.key), watcher.name, seq]
+    def _reach(self, threshold: Threshold, seq: int) -> None:
+        identity: Identity = ("count", threshold.name, *map(str, self.key))
+        item = self.reached[threshold] = CountItem(identity, seq, threshold.kind, _Counted(self, threshold))
+        self.window.changes.put(
+            "count", self._address_of(threshold), lambda: [self.window.key, list(self.key), threshold.name, seq]
         )
-        self._wait_for_falling(watcher)
-        watcher.target.insert(item)
+        self._wait_for_release(threshold)
+        threshold.target.insert(item)
 
-    def restore_holding(self, watcher: Watcher, seq: int) -> None:
-        """A count that held when the journal was written."""
-        if watcher not in self.holding and self.count(watcher) >= watcher.at_least:
-            self._hold(watcher, seq)
+    def restore_reached(self, threshold: Threshold, seq: int) -> None:
+        """A threshold that was reached when the journal was written."""
+        if threshold not in self.reached and self.count(threshold) >= threshold.at_least:
+            self._reach(threshold, seq)
 
     def after_restore(self) -> None:
-        """See whether a count holds of which the journal knew nothing: a rule that is new, or changed."""
-        self._look_for_holding()
+        """See whether a count is reached of which the journal knew nothing: a rule that is new, or changed."""
+        self._check_reached()
 
-    def _wait_for_falling(self, watcher: Watcher) -> None:
+    def _wait_for_release(self, threshold: Threshold) -> None:
         # Below the threshold when the at_least-th newest leaves.
-        falls = self.times[-watcher.at_least][0] + watcher.within
-        self.window.moment.call_at(falls, self._look_for_falling, watcher)
+        falls = self.times[-threshold.at_least][0] + threshold.within
+        self.window.clock.call_at(falls, self._check_released, threshold)
 
-    def _look_for_falling(self, watcher: Watcher) -> None:
-        item = self.holding.get(watcher)
+    def _check_released(self, threshold: Threshold) -> None:
+        item = self.reached.get(threshold)
         if item is None:
             return
-        if self.count(watcher) >= watcher.at_least:
-            self._wait_for_falling(watcher)
+        if self.count(threshold) >= threshold.at_least:
+            self._wait_for_release(threshold)
             return
-        del self.holding[watcher]
-        heappush(self._due, (self._total + 1, self.window.watchers.index(watcher)))
-        self.window.moment.ledger.delete("count", self._address_of(watcher))
-        watcher.target.remove(item)
+        del self.reached[threshold]
+        heappush(self._due, (self._total + 1, self.window.thresholds.index(threshold)))
+        self.window.changes.delete("count", self._address_of(threshold))
+        threshold.target.remove(item)
 
-    def _address_of(self, watcher: Watcher) -> str:
-        return encode([self.address, watcher.name])
+    def _address_of(self, threshold: Threshold) -> str:
+        return encode([self.address, threshold.name])
 
-    # -- what is kept ---------------------------------------------------------------------------------------------------
+    # -- what the journal holds ----------------------------------------------------------------------------------------
 
-    def saved_entries(self) -> Iterator[tuple[str, list[Any]]]:
+    def to_json_entries(self) -> Iterator[tuple[str, list[Any]]]:
         """Rows and contents for the journal."""
         for name, entry in self._entries.items():
             yield self._row(name), [self.window.key, list(self.key), name, *entry]
 
-    def saved_holding(self) -> Iterator[tuple[str, list[Any]]]:
-        """Rows and contents of the counts that hold."""
-        for watcher, item in self.holding.items():
-            yield self._address_of(watcher), [self.window.key, list(self.key), watcher.name, item.seq]
+    def to_json_reached(self) -> Iterator[tuple[str, list[Any]]]:
+        """Rows and contents of the thresholds that are reached."""
+        for threshold, item in self.reached.items():
+            yield self._address_of(threshold), [self.window.key, list(self.key), threshold.name, item.seq]
 
-    # -- what it tells --------------------------------------------------------------------------------------------------
+    # -- what rules see -------------------------------------------------------------------------------------------------
 
-    def values(self, watcher: Watcher) -> dict[str, Any]:
+    def values(self, threshold: Threshold) -> dict[str, Any]:
         """What `$name.…` of a count pattern refers to."""
-        entries = self.times[self._first(watcher) :]
+        entries = self.times[self._first(threshold) :]
         values: dict[str, Any] = {}
         for path, part in zip(self.window.by, self.key, strict=True):
             if len(path) == 1:
@@ -307,29 +310,48 @@ class Group:
             else:
                 values.setdefault(path[0], {})[path[1]] = part
         values["count"] = len(entries)
-        values["within"] = format_duration(watcher.within)
+        values["within"] = format_duration(threshold.within)
         if entries:
             first, last = entries[0][0], entries[-1][0]
             values["first_at"], values["last_at"] = from_micros(first), from_micros(last)
-            values["per_minute"] = _per_minute(len(entries), last - first, watcher.within)
+            values["per_minute"] = _per_minute(len(entries), last - first, threshold.within)
             values["samples"] = [self._entries[name].sample for _, name in entries[-SAMPLES:]]
         else:
             values |= {"first_at": None, "last_at": None, "per_minute": 0.0, "samples": []}
         return values
 
-    def evidence(self, watcher: Watcher) -> dict[str, Any]:
+    def evidence(self, threshold: Threshold) -> dict[str, Any]:
         """The same, as JSON."""
-        values = self.values(watcher)
+        values = self.values(threshold)
         for name in ("first_at", "last_at"):
             if values[name] is not None:
                 values[name] = values[name].strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         return values
 
-    def newest_ids(self, watcher: Watcher, most: int) -> Iterator[str]:
+    def newest_ids(self, threshold: Threshold, most: int) -> Iterator[str]:
         """Ids of the newest facts within the window, oldest first."""
-        first = max(self._first(watcher), len(self.times) - most)
+        first = max(self._first(threshold), len(self.times) - most)
         for _, name in self.times[first:]:
             yield self._entries[name].fact_id
+
+
+class _Counted(NamedTuple):
+    """A group under one threshold, as a count pattern binds it."""
+
+    group: Group
+    threshold: Threshold
+
+    def values(self) -> dict[str, Any]:
+        """What `$name.…` refers to, at this moment."""
+        return self.group.values(self.threshold)
+
+    def evidence(self) -> dict[str, Any]:
+        """The same, as JSON."""
+        return self.group.evidence(self.threshold)
+
+    def newest_ids(self, most: int) -> Iterator[str]:
+        """Ids of the newest facts within the window, oldest first."""
+        return self.group.newest_ids(self.threshold, most)
 
 
 def window_key(kind: str, tests: tuple[Test, ...], by: tuple[FieldPath, ...]) -> str:
@@ -337,8 +359,8 @@ def window_key(kind: str, tests: tuple[Test, ...], by: tuple[FieldPath, ...]) ->
     return sha256(repr((kind, sorted(map(repr, tests)), by)).encode()).hexdigest()[:16]
 
 
-def watcher_name(rule: str, version: str, pattern: CountPattern) -> str:
-    """Names a rule's interest."""
+def threshold_name(rule: str, version: str, pattern: CountPattern) -> str:
+    """Names the threshold of a rule's pattern."""
     return f"{rule}@{version}/{pattern.name}"
 
 

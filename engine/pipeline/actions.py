@@ -16,7 +16,7 @@ from engine.facts.outcomes import ActionResult
 from engine.facts.timestamps import SECOND, from_micros
 from engine.guardrails import Verdict, judge
 from engine.inference.core import Core
-from engine.inference.decision import Decision
+from engine.inference.decision import ActionDecision, Decision
 from engine.journal.records import AuditRow, Batch
 from engine.messages.cloudevents import action_event
 from engine.pipeline.action_history import Doings
@@ -80,7 +80,7 @@ class Repairs:
 
     # -- from decision to job -----------------------------------------------------------------------------------------
 
-    def asked_for(self, decision: Decision) -> None:
+    def asked_for(self, decision: ActionDecision) -> None:
         """A rule asks for an action: refused, said, joined to what is under way, or scheduled."""
         if decision.action not in ACTIONS:
             self._batch().audit.append(

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engine.facts.timestamps import SECOND, Micros
 from engine.inference.alerts import AlertKey, AlertState
-from engine.inference.decision import Decision
+from engine.inference.decision import AlertDecision
 from engine.journal.records import AuditRow, Batch
 from engine.messages.cloudevents import alert_event
 from engine.pipeline.action_history import Doings, summary
@@ -40,7 +40,7 @@ class Silence(BaseModel):
     until: Micros
     by: str = ""
 
-    def covers(self, decision: Decision) -> bool:
+    def covers(self, decision: AlertDecision) -> bool:
         """Whether it is about this alert."""
         return self.rule == decision.rule and self.key in (None, decision.key)
 
@@ -67,7 +67,7 @@ class Alerting:
         rules_version: Callable[[], str],
         runbook: Callable[[str], str | None],
         states: Callable[[], Mapping[AlertKey, AlertState]],
-        being_mended: Callable[[Decision], bool],
+        being_mended: Callable[[AlertDecision], bool],
         now: Callable[[], Micros],
     ) -> None:
         """Make one.
@@ -96,12 +96,12 @@ class Alerting:
         self.acked: dict[AlertKey, str] = {}
         self._held_back: dict[AlertKey, bool] = {}
         """Alerts that a silence holds back; True: what was said of them before is that they fire."""
-        self._late: dict[AlertKey, tuple[Decision, Micros]] = {}
+        self._late: dict[AlertKey, tuple[AlertDecision, Micros]] = {}
         """Resolved alerts that wait for the word of what mended them, and since when."""
 
     # -- what was decided ---------------------------------------------------------------------------------------------
 
-    def take(self, decisions: list[Decision]) -> None:
+    def take(self, decisions: list[AlertDecision]) -> None:
         """Say alerts of one moment, in order; what was said of one alert before is never overtaken."""
         for decision in decisions:
             address = (decision.rule, decision.key)
@@ -204,7 +204,7 @@ class Alerting:
 
     # -- saying -------------------------------------------------------------------------------------------------------
 
-    def _say(self, decision: Decision) -> None:
+    def _say(self, decision: AlertDecision) -> None:
         address = (decision.rule, decision.key)
         firing = decision.status == "firing"
         silence = self._silence_of(decision, firing=firing)
@@ -213,7 +213,6 @@ class Alerting:
         if silence is None:
             self._publish(decision, firing=firing)
         elif firing and address not in self._held_back:
-            assert decision.alert is not None  # noqa: S101  decisions about alerts carry them
             self._held_back[address] = decision.alert.starts_at < silence.since
             self._keep()
         if (silence is None or not firing) and self._held_back.pop(address, None) is not None:
@@ -221,17 +220,19 @@ class Alerting:
         if not firing and self.acked.pop(address, None) is not None:
             self._keep()
 
-    def _silence_of(self, decision: Decision, *, firing: bool) -> Silence | None:
+    def _silence_of(self, decision: AlertDecision, *, firing: bool) -> Silence | None:
         """The silence that holds this back. Of what was said to fire it is always said that it is over: that wakes nobody."""
         if not firing and self._held_back.get((decision.rule, decision.key), True):
             return None
         now = self._now()
         return next((silence for silence in self.silences if silence.until > now and silence.covers(decision)), None)
 
-    def _audit(self, decision: Decision, verdict: str, reason: str) -> None:
-        detail: dict[str, Any] = {"facts": list(decision.facts[:20]), "evidence": list(decision.evidence[:5])}
-        if decision.alert is not None:
-            detail["text"] = decision.alert.text
+    def _audit(self, decision: AlertDecision, verdict: str, reason: str) -> None:
+        detail: dict[str, Any] = {
+            "facts": list(decision.facts[:20]),
+            "evidence": list(decision.evidence[:5]),
+            "text": decision.alert.text,
+        }
         self._batch().audit.append(
             AuditRow(
                 at=decision.at,
@@ -245,7 +246,7 @@ class Alerting:
             )
         )
 
-    def _publish(self, decision: Decision, *, firing: bool) -> None:
+    def _publish(self, decision: AlertDecision, *, firing: bool) -> None:
         details = decision.alert
         assert details is not None  # noqa: S101  decisions about alerts carry them
         actions = self._doings.about(decision)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from engine.action_catalog import ACTIONS
 from engine.facts.timestamps import Micros, from_micros, rfc3339
-from engine.inference.decision import Decision
+from engine.inference.decision import ActionDecision
 from engine.rules.model import Rate, Retry
 
 _REASONS = 8
@@ -41,9 +41,9 @@ class Job(BaseModel):
     facts: list[str] = Field(default_factory=list)
 
     @classmethod
-    def of(cls, decision: Decision) -> Self:
+    def of(cls, decision: ActionDecision) -> Self:
         """The job that carries out a decision."""
-        spec = ACTIONS[str(decision.action)]
+        spec = ACTIONS[decision.action]
         content = json.dumps([decision.activation, decision.action, decision.params], sort_keys=True, default=str)
         container = decision.params.get(spec.container) if spec.container else None
         return cls(

@@ -16,9 +16,9 @@ from engine.facts import Fact, Retraction
 from engine.facts.host import Source
 from engine.facts.logs import LogFact
 from engine.facts.timestamps import SECOND, Micros, from_micros
-from engine.inference.core import Core
-from engine.inference.decision import Decision
-from engine.inference.joins import JoinerPool
+from engine.inference.decision import ActionDecision, AlertDecision, Decision
+from engine.inference.joins.durable import JoinerPool
+from engine.inference.persistence import restore, snapshot
 from engine.journal.records import AuditRow, Batch
 from engine.journal.writer import Keeper
 from engine.messages.cloudevents import fact_event
@@ -58,7 +58,7 @@ class Sidecar:
         self.intake = intake
         self.keeper = keeper
         self.joiners = JoinerPool()
-        self.core = Core.restore(ruleset, entries, joiners=self.joiners)
+        self.core = restore(ruleset, entries, joiners=self.joiners)
         self.doings = Doings()
         self.counters: Counter[str] = Counter()
         self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
@@ -142,7 +142,7 @@ class Sidecar:
     async def _commit(self) -> None:
         changes = self.core.drain_changes()
         batch, self._batch = self._batch, Batch()
-        batch.extend(Batch(core_puts=changes.puts, core_deletes=changes.deletes, durable=False))
+        batch.extend(Batch(core_puts=changes.puts, core_deletes=set(changes.deletes), durable=False))
         after, self._after = self._after, []
         # Only what leaves the process has to survive a power failure; the rest is told again by its source.
         batch.durable = bool(batch.outbox or batch.retries_puts)
@@ -216,18 +216,17 @@ class Sidecar:
     # -- decisions ----------------------------------------------------------------------------------------------------
 
     def _decided(self, decisions: list[Decision]) -> None:
-        alerts: list[Decision] = []
+        alerts: list[AlertDecision] = []
         for decision in decisions:
             self.counters[f"decided_{decision.does}"] += 1
             self.recent.append(decision.to_json_dict())
-            match decision.does:
-                case "action":
+            match decision:
+                case ActionDecision():
                     self.repairs.asked_for(decision)
-                case "alert":
+                case AlertDecision():
                     alerts.append(decision)
                 case _:
-                    detail = {"fact": decision.fact.to_json_dict()} if decision.fact else {}
-                    self._audit(decision, decision.does, "done", detail=detail)
+                    self._audit(decision, decision.does, "done", detail={"fact": decision.fact.to_json_dict()})
         self.alerting.take(alerts)  # after the actions of the same moment: an alert says what was decided about it
 
     def _audit(
@@ -256,12 +255,12 @@ class Sidecar:
     def replace_rules(self, ruleset: RuleSet, version: str) -> None:
         """Other rules from now on; what is unchanged keeps its state."""
         old = self.core
-        entries = old.snapshot()
+        entries = snapshot(old)
         for node in old.nodes:
             node.retire()
         changes = old.drain_changes()
-        self._batch.extend(Batch(core_puts=changes.puts, core_deletes=changes.deletes))
-        self.core = Core.restore(ruleset, entries, joiners=self.joiners)
+        self._batch.extend(Batch(core_puts=changes.puts, core_deletes=set(changes.deletes)))
+        self.core = restore(ruleset, entries, joiners=self.joiners)
         self.options.rules_version = version
         if old.now:
             self._decided(self.core.advance(max(wall_clock(), old.now)))

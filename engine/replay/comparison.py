@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from engine.facts import FactKinds
 from engine.facts.timestamps import SECOND, Micros
+from engine.inference.change_log import encode
 from engine.inference.core import Core
-from engine.inference.decision import Decision
-from engine.inference.ledger import encode
+from engine.inference.decision import ActionDecision, AlertDecision, Decision
 from engine.replay.player import step
 from engine.replay.recording import Faults, read_facts
 from engine.rules.model import RuleSet
@@ -66,9 +66,9 @@ Identity = tuple[str, ...]
 
 def identity(decision: Decision) -> Identity:
     """What makes two decisions the same one: rule and key with the alert's status, or with the action and its parameters."""
-    if decision.does == "alert":
-        return (decision.rule, decision.key, "alert", str(decision.status))
-    return (decision.rule, decision.key, "action", str(decision.action), encode(decision.params))
+    if isinstance(decision, ActionDecision):
+        return (decision.rule, decision.key, "action", decision.action, encode(decision.params))
+    return (decision.rule, decision.key, decision.does, decision.status if isinstance(decision, AlertDecision) else "")
 
 
 class Comparison:
@@ -115,7 +115,7 @@ class Comparison:
             yield self._release(self._queue.popleft())
 
     def _compare_pair(self, old: Decision, new: Decision) -> None:
-        shown = [(side.alert.severity, side.alert.text) if side.alert is not None else None for side in (old, new)]
+        shown = [(side.alert.severity, side.alert.text) if isinstance(side, AlertDecision) else None for side in (old, new)]
         if shown[0] == shown[1]:
             self.same += 1
         else:

@@ -16,8 +16,8 @@ from engine.errors import BadFactError, RulesError
 from engine.facts import Fact, Retraction
 from engine.facts.timestamps import Micros, format_duration, rfc3339
 from engine.inference.core import Core
-from engine.inference.decision import Decision
-from engine.inference.joins import JoinerPool
+from engine.inference.decision import AlertDecision, Decision
+from engine.inference.joins.durable import JoinerPool
 from engine.rule_tests.cases import Case, Expectation, Given
 from engine.rules.model import AlertEffect, AssertEffect, MissingPattern, Rule, RuleSet
 
@@ -107,7 +107,7 @@ def run_case(case: Case, ruleset: RuleSet, joiners: JoinerPool | None = None) ->
             asked = any(expectation.fact for expectation in case.expect if expectation.at == moment)
             facts_at[moment] = [held.fact.to_json_dict() for held in core.memory] if asked else []
     result.reached = {rule.id for rule in core.ruleset.rules}
-    result.fired = {decision.rule for decision in result.decisions if decision.status != "resolved"}
+    result.fired = {decision.rule for decision in result.decisions if decision.does != "alert" or decision.status == "firing"}
     result.problems += [f"the core says: {fault}" for fault in core.faults]
     result.problems += _judge(case, result.decisions, facts_at)
     for node in core.nodes:
@@ -231,8 +231,8 @@ def _fits(expectation: Expectation, decision: Decision) -> bool:
     return True
 
 
-def _text_fits(expectation: Expectation, decision: Decision) -> bool:
-    return expectation.text is None or (decision.alert is not None and expectation.text in decision.alert.text)
+def _text_fits(expectation: Expectation, decision: AlertDecision) -> bool:
+    return expectation.text is None or expectation.text in decision.alert.text
 
 
 def _has(content: dict[str, Any], wanted: dict[str, Any]) -> bool:
@@ -253,7 +253,7 @@ def _shown(decision: Decision) -> str:
         case "action":
             what = f"action {decision.action} {_short(decision.params)}"
         case _:
-            what = f"{decision.does} {_short(decision.fact.to_json_dict()) if decision.fact else ''}"
+            what = f"{decision.does} {_short(decision.fact.to_json_dict())}"
     return f"{decision.rule}{key} at {at}: {what}"
 
 

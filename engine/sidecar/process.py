@@ -19,7 +19,7 @@ from engine.facts import Fact, Retraction
 from engine.facts.docker import Container
 from engine.facts.host import Source
 from engine.facts.timestamps import from_micros
-from engine.inference.why import why_not
+from engine.inference.diagnosis import why_not
 from engine.journal.audit_trail import explain_alert
 from engine.journal.records import Bounds, JournalState
 from engine.journal.store import Journal

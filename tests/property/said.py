@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from engine.facts.timestamps import Micros
+from engine.inference.decision import AlertDecision, Decision
 
 Identity = tuple[object, ...]
 """Names a fact, or a match, among others."""
@@ -26,3 +27,8 @@ class Said:
     params: tuple[tuple[str, object], ...] = ()
     fact: Identity | None = None
     text: str = ""
+
+
+def status_of(decision: Decision) -> str | None:
+    """Whether an alert fires or is resolved; None for other decisions."""
+    return decision.status if isinstance(decision, AlertDecision) else None

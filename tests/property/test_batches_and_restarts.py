@@ -1,14 +1,15 @@
 """The same facts lead to the same decisions, however they are cut into batches and wherever the process was restarted."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.inference.core import Core
-from engine.inference.decision import Changes, Decision
+from engine.inference.decision import AssertDecision, Changes, Decision, RetractDecision
+from engine.inference.persistence import restore, snapshot
 from engine.rules.model import RuleSet
 from tests.property.build import at
 from tests.property.strategies import Item, rulesets, timelines
@@ -36,10 +37,10 @@ def telling(entries: Entries) -> dict[tuple[str, str], Any]:
 
 def line(decision: Decision) -> dict[str, Any]:
     """Everything that a decision says."""
-    whole = replace(decision, fact=None)
-    said = {name: getattr(whole, name) for name in whole.__dataclass_fields__}
-    said["fact"] = None if decision.fact is None else decision.fact.to_json_dict()
-    return said
+    said = {field.name: getattr(decision, field.name) for field in fields(decision)}
+    if isinstance(decision, AssertDecision | RetractDecision):
+        said["fact"] = decision.fact.to_json_dict()
+    return {**said, "does": decision.does}
 
 
 def straight(rules: RuleSet, items: list[Item]) -> list[list[Decision]]:
@@ -58,7 +59,7 @@ def test_restarted_anywhere_it_decides_the_same(rules: RuleSet, items: list[Item
     core = Core(rules)
     for number, item in enumerate((*items, None)):
         if number in restarts:
-            core = Core.restore(rules, dict(entries))
+            core = restore(rules, dict(entries))
         decided = core.advance(at(END)) if item is None else core.step(item)
         keep(entries, core.drain_changes())
         assert [line(one) for one in decided] == [line(one) for one in expected[number]]
@@ -105,4 +106,4 @@ def test_restoring_leaves_the_journal_as_it_is(rules: RuleSet, items: list[Item]
     for item in items:
         core.step(item)
         keep(entries, core.drain_changes())
-    assert telling(Core.restore(rules, entries).snapshot()) == telling(entries)
+    assert telling(snapshot(restore(rules, entries))) == telling(entries)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from hypothesis import given, settings
 
 from engine.inference.core import Core
+from engine.inference.decision import AlertDecision
 from engine.rules.model import RuleSet
 from tests.property.build import at, check, container, event, fact, gone, ref, rule, ruleset
 from tests.property.clips_matcher import Clips, Fired
@@ -35,7 +36,7 @@ def core_firings(rules: RuleSet) -> Firings:
 
     def step(item: Item | None) -> list[Fired]:
         decided = core.advance(at(END)) if item is None else core.step(item)
-        return [(one.rule, one.facts) for one in decided if one.status == "firing"]
+        return [(one.rule, one.facts) for one in decided if isinstance(one, AlertDecision) and one.status == "firing"]
 
     return step
 

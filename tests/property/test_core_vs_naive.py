@@ -5,9 +5,8 @@ from collections.abc import Iterable
 
 from hypothesis import given, settings
 
-from engine.facts import Retraction
 from engine.inference.core import Core
-from engine.inference.decision import Decision
+from engine.inference.decision import ActionDecision, AlertDecision, AssertDecision, Decision, RetractDecision
 from engine.rules.model import RuleSet
 from tests.property.build import at
 from tests.property.naive import Naive
@@ -20,15 +19,14 @@ END = 60
 
 def core_says(decision: Decision) -> tuple[object, ...]:
     """What is compared of a decision of the core."""
-    fact = None
-    if decision.fact is not None:
-        fact = _named(decision.fact) if isinstance(decision.fact, Retraction) else "|".join(decision.fact.identity)
-    params = tuple(sorted(decision.params.items()))
-    return (decision.at, decision.rule, decision.key, decision.does, decision.status, decision.action, params, fact)
-
-
-def _named(retraction: Retraction) -> str:
-    return f"{retraction.retract}|{retraction.key}"
+    head = (decision.at, decision.rule, decision.key, decision.does)
+    match decision:
+        case AlertDecision(status=status):
+            return (*head, status, None, (), None)
+        case ActionDecision(action=action, params=params):
+            return (*head, None, action, tuple(sorted(params.items())), None)
+        case AssertDecision(fact=fact) | RetractDecision(fact=fact):
+            return (*head, None, None, (), "|".join(fact.identity))
 
 
 def naive_says(said: Said) -> tuple[object, ...]:

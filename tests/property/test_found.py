@@ -7,12 +7,13 @@ from engine.facts.timestamps import SECOND
 from engine.inference.core import Core
 from engine.rules.model import CountPattern, MissingPattern, RetractEffect, Rule
 from tests.property.build import at, check, container, event, fact, ref, rule, ruleset
+from tests.property.said import status_of
 
 
 def decided(rules: Rule, items: Sequence[Fact | Retraction]) -> list[tuple[float, str]]:
     """Seconds, and what: the status of an alert, or what else is done."""
     core = Core(ruleset(rules))
-    return [((one.at - at(0)) / SECOND, one.status or one.does) for item in items for one in core.step(item)]
+    return [((one.at - at(0)) / SECOND, status_of(one) or one.does) for item in items for one in core.step(item)]
 
 
 def test_count_of_a_state_seen_again_goes_on_holding() -> None:
@@ -39,7 +40,7 @@ def test_retract_by_kind_takes_states_only() -> None:
     seen = rule("s", fact("e", "container_event"))
     core = Core(ruleset(named, seen))
     said = [one for item in (event(0, "die", "a", "1", image="x"), container(1, "a", "2")) for one in core.step(item)]
-    assert [(one.rule, one.status or one.does) for one in said] == [("s", "firing")]
+    assert [(one.rule, status_of(one) or one.does) for one in said] == [("s", "firing")]
 
 
 def test_late_sight_of_what_stays_missing_fires_nothing_anew() -> None:
@@ -64,7 +65,7 @@ def test_alert_raised_anew_in_its_last_moment_keeps_its_support() -> None:
     core = Core(ruleset(held))
     items = [event(0, "die", "a", "1"), event(2, "die", "b", "2", ttl=2)]
     said = [one for item in items for one in core.step(item)] + core.advance(at(9))
-    assert [((one.at - at(0)) / SECOND, one.status) for one in said] == [(1, "firing"), (3, "firing"), (5, "resolved")]
+    assert [((one.at - at(0)) / SECOND, status_of(one)) for one in said] == [(1, "firing"), (3, "firing"), (5, "resolved")]
 
 
 def test_nothing_is_missing_from_before_the_start() -> None:

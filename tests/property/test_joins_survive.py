@@ -5,7 +5,7 @@ import sys
 
 _CHURN = """
 import random
-from engine.inference.joins import Joiner, Structure
+from engine.inference.joins.durable import Joiner, Structure
 
 rng = random.Random(1)
 others = []  # memory of all sizes that comes and goes, so that the heap has holes and edges where it hurts

@@ -6,7 +6,7 @@ from engine.rules.draft import DraftPattern, DraftRule, DraftTest
 from engine.rules.findings import Report, Span, nearest, one_of
 from engine.rules.kinds import FieldType, Kind, Kinds
 from engine.rules.model import Op, Ref, Scalar
-from engine.rules.regex import BadRegexError, compile_regex
+from engine.rules.operators import BadRegexError, compile_regex
 from engine.rules.scope import Problem, field_of_kind, resolve
 from engine.rules.text import join_path
 

@@ -10,7 +10,7 @@ from engine.cli.explain import explain_what
 from engine.errors import DockwardenError
 from engine.facts.timestamps import SECOND, from_micros, rfc3339
 from engine.guardrails import Policy
-from engine.inference.why import why_not
+from engine.inference.diagnosis import why_not
 from engine.journal.audit_trail import DEPTH, Chain, Link, explain_alert, find, read_audit, withheld
 from engine.journal.records import AuditRow
 from engine.pipeline.clock import wall_clock

@@ -1,33 +1,32 @@
 """Which match fires next."""
 
-from typing import Any, cast
+from collections.abc import Iterator
+from typing import Any
 
 from engine.inference.agenda import Agenda
-from engine.inference.matches import Match
+from engine.inference.items import CountItem
+from engine.inference.match import Match
+from engine.rules.model import Rule
 
 
-class _Rule:
-    def __init__(self, priority: int, order: tuple[int, int]) -> None:
-        self.priority = priority
-        self.order = order
+class _Nothing:
+    def values(self) -> dict[str, Any]:
+        return {}
+
+    def evidence(self) -> dict[str, Any]:
+        return {}
+
+    def newest_ids(self, most: int) -> Iterator[str]:
+        yield from ()[:most]
 
 
-class _Node:
-    def __init__(self, rule: _Rule) -> None:
-        self.rule = rule
-        self.blocked: dict[Any, None] = {}
+_NOTHING = _Nothing()
 
 
-class _Match:
-    def __init__(self, priority: int = 0, order: tuple[int, int] = (0, 0), items: tuple[int, ...] = ()) -> None:
-        self.node = _Node(_Rule(priority, order))
-        self.order = items
-        self.queued = False
-
-
-def match(**more: Any) -> Match:
-    """A match as far as the agenda looks at it."""
-    return cast("Match", _Match(**more))
+def match(*, priority: int = 0, order: tuple[int, int] = (0, 0), items: tuple[int, ...] = ()) -> Match:
+    """A match of a rule with this priority and place, of facts with these numbers."""
+    rule = Rule("r", "", "info", (), (), priority=priority, order=order)
+    return Match(rule, {}, tuple(CountItem(("count", str(seq)), seq, "", _NOTHING) for seq in items))
 
 
 def popped(agenda: Agenda) -> list[Match]:
@@ -67,8 +66,6 @@ def test_a_match_is_on_it_once_and_may_come_back() -> None:
 def test_what_an_unless_held_back_gets_its_turn() -> None:
     """All of the rule's blocked matches are looked at again, once."""
     agenda, one = Agenda(), match()
-    one.node.blocked[one] = None
-    agenda.unblock(one.node)
-    agenda.unblock(one.node)
+    agenda.push_all({one: None})
+    agenda.push_all({one: None})
     assert popped(agenda) == [one]
-    assert one.node.blocked == {}

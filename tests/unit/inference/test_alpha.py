@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.inference.alpha import AlphaNetwork
-from engine.inference.predicates import constant
+from engine.inference.conditions import constant
 from engine.rules.model import Op, Test
 
 
 class Named:
     """A node that is only there to be found."""
 
-    keeps = False
+    retains_events = False
 
     def __init__(self, name: int) -> None:
         self.name = name

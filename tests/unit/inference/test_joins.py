@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from engine.inference.joins import Joiner, JoinerPool, JoinError, Structure, join_text
+from engine.inference.joins.durable import Joiner, JoinerPool, JoinError, Structure, join_text
 
 PAIR = Structure(2, (((1, 0), (0, 0)),))
 """Two patterns whose first fields are equal."""

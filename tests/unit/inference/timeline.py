@@ -5,7 +5,8 @@ from typing import Any
 from engine.facts import Fact, Retraction
 from engine.facts.timestamps import SECOND, Micros, from_micros
 from engine.inference.core import Core
-from engine.inference.decision import Decision
+from engine.inference.decision import ActionDecision, AlertDecision, AssertDecision, Decision, RetractDecision
+from engine.inference.persistence import restore
 from engine.rules.model import RuleSet
 from engine.rules.reader import check_texts
 
@@ -57,7 +58,7 @@ class Timeline:
         """Go on from what a journal would hold, perhaps under other rules."""
         self._drain()
         ruleset = rules(*texts) if texts else self.core.ruleset
-        self.core = Core.restore(ruleset, self.kept)
+        self.core = restore(ruleset, self.kept)
 
     def _drain(self) -> None:
         changes = self.core.drain_changes()
@@ -74,8 +75,10 @@ def _text(decision: Decision) -> str:
     """`12s firing rule[key]: text`, and so on."""
     seconds = (decision.at - START) / SECOND
     name = f"{decision.rule}[{decision.key}]" if decision.key else decision.rule
-    if decision.alert is not None:
-        return f"{seconds:g}s {decision.status} {name}: {decision.alert.text}"
-    if decision.action is not None:
-        return f"{seconds:g}s do {decision.action} {','.join(map(str, decision.params.values()))}"
-    return f"{seconds:g}s {decision.does} {decision.fact.identity[0] if isinstance(decision.fact, Fact) else ''}"
+    match decision:
+        case AlertDecision():
+            return f"{seconds:g}s {decision.status} {name}: {decision.alert.text}"
+        case ActionDecision():
+            return f"{seconds:g}s do {decision.action} {','.join(map(str, decision.params.values()))}"
+        case AssertDecision() | RetractDecision():
+            return f"{seconds:g}s {decision.does} {decision.fact.identity[0]}"

@@ -7,7 +7,7 @@ from typing import Any
 from engine.action_catalog import ACTIONS
 from engine.facts.timestamps import SECOND, Micros
 from engine.guardrails import ACT, Policy, Verdict
-from engine.inference.decision import Decision
+from engine.inference.decision import ActionDecision
 from engine.pipeline.attempts import Executor
 from engine.pipeline.intake import AttemptEnded, Intake
 from engine.pipeline.jobs import Job
@@ -33,13 +33,12 @@ def decision(
     rule: str = "some-rule",
     rate: Rate | None = None,
     retry: Retry | None = None,
-) -> Decision:
+) -> ActionDecision:
     """An action that a rule asks for, on a container."""
-    return Decision(
+    return ActionDecision(
         at=START,
         rule=rule,
         key=cid(number),
-        does="action",
         facts=(f"fact-{number}",),
         activation=activation or f"activation-{number}",
         action=action,

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from engine.facts.timestamps import SECOND
-from engine.inference.decision import AlertDetails, Decision
+from engine.inference.decision import AlertDecision, AlertDetails
 from engine.pipeline import action_history
 from engine.pipeline.action_history import Doings, summary
 from tests.unit.pipeline.support import START, cid, job
@@ -14,10 +14,12 @@ DETAILS = AlertDetails(
 )
 
 
-def about(number: int, **evidence: Any) -> Decision:
+def about(number: int, **evidence: Any) -> AlertDecision:
     """An alert about a container."""
     body = {"fact": "container", "id": cid(number), **evidence}
-    return Decision(START, "r", "", "alert", (), "elsewhere", (body,), status="firing", alert=DETAILS)
+    return AlertDecision(
+        at=START, rule="r", key="", facts=(), activation="elsewhere", evidence=(body,), status="firing", alert=DETAILS
+    )
 
 
 class TestSummary:

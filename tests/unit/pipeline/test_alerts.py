@@ -6,7 +6,7 @@ import pytest
 
 from engine.facts.timestamps import SECOND, Micros
 from engine.inference.alerts import AlertKey, AlertState
-from engine.inference.decision import Decision
+from engine.inference.decision import AlertDecision
 from engine.journal.records import Batch
 from engine.pipeline.action_history import Doings
 from engine.pipeline.alerts import LATE, MAX_SILENCES, MEMORY, Alerting
@@ -51,7 +51,7 @@ class Desk:
         self.seq += 1
         return self.seq
 
-    def decided(self, *, firing: bool, key: str = "k") -> Decision:
+    def decided(self, *, firing: bool, key: str = "k") -> AlertDecision:
         """What the core says of an alert."""
         state = self.states.setdefault(("rule", key), AlertState("rule", key))
         starts_at = state.details["starts_at"] if state.firing else self.now

@@ -4,6 +4,7 @@ import pytest
 
 from engine.facts.docker import Container
 from engine.facts.timestamps import from_micros
+from engine.inference.change_log import ChangeLog
 from engine.inference.items import FactItem
 from engine.inference.memory import WorkingMemory
 from engine.pipeline import short_ids
@@ -17,7 +18,7 @@ OTHER = "0123456789ab" + "c" * 52
 
 def memory(*ids: str) -> WorkingMemory:
     """Working memory with these containers."""
-    memory = WorkingMemory()
+    memory = WorkingMemory(ChangeLog(enabled=False))
     for number, ident in enumerate(ids):
         fact = Container(id=ident, at=from_micros(START))
         memory.add(FactItem(fact, fact.identity, number, None))

@@ -1,13 +1,13 @@
 """What two sets of rules decide differently: added, removed, moved, changed, in bounded memory."""
 
 from engine.facts.timestamps import SECOND
-from engine.inference.decision import AlertDetails, Decision
+from engine.inference.decision import AlertDecision, AlertDetails
 from engine.replay.comparison import Comparison
 
 
-def _alert(at: int, *, rule: str = "r", key: str = "k", text: str = "", severity: str = "warning") -> Decision:
+def _alert(at: int, *, rule: str = "r", key: str = "k", text: str = "", severity: str = "warning") -> AlertDecision:
     details = AlertDetails(severity, "", text, at, at, None, 1)  # type: ignore[arg-type]  # one of the severities
-    return Decision(at * SECOND, rule, key, "alert", (), f"a{at}", status="firing", alert=details)
+    return AlertDecision(at=at * SECOND, rule=rule, key=key, facts=(), activation=f"a{at}", status="firing", alert=details)
 
 
 def test_a_decision_of_one_set_alone_is_added_or_removed() -> None:

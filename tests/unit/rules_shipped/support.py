@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from engine.facts import Fact
 from engine.facts.timestamps import to_micros
 from engine.inference.core import Core
-from engine.inference.decision import Decision
+from engine.inference.decision import ActionDecision, AlertDecision, Decision
 from engine.logparse import LineParser, LogSource, ReportAssembler
 from engine.rules.model import RuleSet
 from engine.rules.reader import read_rules, render_text
@@ -64,9 +64,9 @@ class Rules:
         return [
             (decision.key, decision.alert.text)
             for decision in self.decisions
-            if decision.rule == rule and decision.status == status and decision.alert is not None
+            if isinstance(decision, AlertDecision) and decision.rule == rule and decision.status == status
         ]
 
     def actions(self) -> list[str]:
         """What was asked for."""
-        return [decision.action for decision in self.decisions if decision.action is not None]
+        return [decision.action for decision in self.decisions if isinstance(decision, ActionDecision)]

@@ -8,6 +8,7 @@ from engine.facts import Fact
 from engine.facts.docker import Container, Daemon
 from engine.facts.host import ProcessFiles
 from engine.facts.timestamps import to_micros
+from engine.inference.decision import ActionDecision, AlertDecision
 from engine.pipeline.action_history import Doings, summary
 from engine.pipeline.jobs import Job
 from tests.unit.rules_shipped.support import NOW, Rules
@@ -27,9 +28,8 @@ def test_the_alert_names_the_action(fact: Fact, rule: str, action: str) -> None:
     """The outcome of an action that one rule asked for stands in the alert that another raised about the same thing."""
     rules = Rules()
     rules.tell(fact)
-    alert = next(decision for decision in rules.decisions if decision.rule == rule and decision.alert is not None)
-    asked = next(decision for decision in rules.decisions if decision.action == action)
+    alert = next(decision for decision in rules.decisions if isinstance(decision, AlertDecision) and decision.rule == rule)
+    asked = next(decision for decision in rules.decisions if isinstance(decision, ActionDecision) and decision.action == action)
     doings = Doings()
     doings.note(Job.of(asked), "done", to_micros(NOW + timedelta(seconds=1)))
-    assert alert.alert is not None
     assert f"Done: {action}" in summary(alert.alert, doings.about(alert), firing=True)

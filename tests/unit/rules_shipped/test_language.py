@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 import pytest
 
 from engine.facts.docker import Container
+from engine.inference.conditions import constant
 from engine.inference.core import Core
-from engine.inference.predicates import constant
-from engine.inference.rendering import VALUE_LENGTH, text_of
+from engine.inference.decision import AlertDecision
+from engine.inference.templates import VALUE_LENGTH, text_of
 from engine.rules.model import DURATION, Test
 from engine.rules.reader import check_texts
 
@@ -68,7 +69,7 @@ rules:
     assert checked.ruleset is not None
     core = Core(checked.ruleset, keep_changes=False)
     (said,) = core.step(Container(at=datetime(2026, 11, 20, tzinfo=UTC), id="c1", name="web", status="dead"))
-    assert said.alert is not None
+    assert isinstance(said, AlertDecision)
     assert said.alert.advice == "look at web"
     faulty = check_texts([("rules.yaml", text.replace("{c.name}", "{c.nam}").encode())])
     assert [finding.check.id for finding in faulty.findings] == ["DW202"]

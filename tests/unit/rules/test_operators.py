@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from engine.rules.regex import BadRegexError, compile_regex
+from engine.rules.operators import BadRegexError, compile_regex
 
 
 def test_search_is_not_anchored() -> None:

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from engine.inference.predicates import OPERATORS, attribute, conjunction, constant, getter, holds
+from engine.inference.conditions import attribute, conjunction, constant, getter
 from engine.rules.model import Op, Test
+from engine.rules.operators import OPERATORS, holds
 
 ODD: list[Any] = [None, True, False, 0, -1, 1.5, float("nan"), "", "1", "\ud800", [], ["a"], {}, {"a": "b"}, object()]
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from engine.facts.timestamps import SECOND, format_duration, rfc3339, to_micros
-from engine.inference.matches import Match
+from engine.inference.match import Match
 from engine.rules.model import DURATION, Placeholder, Ref, Template, Value
 
 VALUE_LENGTH = 512
@@ -26,11 +26,11 @@ def printable(text: str, most: int = VALUE_LENGTH) -> str:
 
 
 _STEPS_S = ((7 * 86_400, 86_400), (86_400, 3_600), (3_600, 600), (600, 60), (60, 10), (0, 1))
-"""From so many seconds on, a length of time is told in steps of so many: a forecast is no more exact than that."""
+"""From so many seconds on, a length of time is shown in steps of so many: a forecast is no more exact than that."""
 
 
 def duration_of(seconds: float) -> str:
-    """Seconds as people say them, cut to a step: `3h40m`, `12m`, `2d5h`."""
+    """Seconds as people write them, cut to a step: `3h40m`, `12m`, `2d5h`."""
     whole = int(max(0.0, min(seconds, 365 * 86_400)))
     step = next(step for least, step in _STEPS_S if whole >= least)
     return format_duration(whole // step * step * SECOND)
@@ -61,15 +61,14 @@ def text_of(value: Any, spec: str = "") -> str:
 def render(template: Template, match: Match) -> str:
     """A template with its placeholders filled in."""
     return "".join(
-        text_of(match.node.value_of(match, part.ref), part.format) if isinstance(part, Placeholder) else part
-        for part in template.parts
+        text_of(match.value_of(part.ref), part.format) if isinstance(part, Placeholder) else part for part in template.parts
     )
 
 
 def value_in(value: Value, match: Match) -> Any:
     """A parameter or field: a literal, what a reference refers to, or a rendered text; as JSON has it."""
     if isinstance(value, Ref):
-        found = match.node.value_of(match, value)
+        found = match.value_of(value)
         return rfc3339(to_micros(found)) if isinstance(found, datetime) else found
     if isinstance(value, Template):
         return render(value, match)

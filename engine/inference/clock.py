@@ -1,6 +1,6 @@
-"""The present moment of the core: its clock, what becomes due later, and the numbering of what enters.
+"""The clock of the core: event time, what becomes due later, and the numbering of what enters.
 
-The clock is the latest event time seen; nobody reads a real one here.
+It stands at the latest event time seen; nobody reads a real clock here. Sans-I/O.
 """
 
 import heapq
@@ -8,18 +8,16 @@ from collections.abc import Callable
 from typing import Any
 
 from engine.facts.timestamps import Micros
-from engine.inference.ledger import Ledger
 
 _Timer = tuple[Micros, int, Callable[[Any], None], Any]
 
 
-class Moment:
+class EventClock:
     """Shared by everything that needs to know the time or to be called later."""
 
-    __slots__ = ("_heap", "_timers_made", "ledger", "now", "seq", "started")
+    __slots__ = ("_heap", "_timers_made", "now", "seq", "started")
 
-    def __init__(self, ledger: Ledger) -> None:
-        self.ledger = ledger
+    def __init__(self) -> None:
         self.now: Micros = 0
         self.started: Micros | None = None
         """The first moment of this core's clock, also across restarts: nothing was looked for before it."""

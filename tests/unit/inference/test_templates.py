@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from engine.inference.rendering import VALUE_LENGTH, duration_of, printable, text_of
+from engine.inference.templates import VALUE_LENGTH, duration_of, printable, text_of
 from engine.rules.model import DURATION
 from tests.unit.inference.timeline import Timeline
 

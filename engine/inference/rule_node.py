@@ -1,62 +1,43 @@
 """A rule at work: its patterns, the combinations of facts that match, and since when.
 
-A match is named by what its patterns bound. It is fired once for each version of that: a version is the values of the fields that
-the rule tests or uses (refraction). What the rule did on it lives as long as the match does (support).
+A match is fired once for each version: the values of the fields that the rule tests or uses (refraction). Knows nothing of
+`Core`: what rules share is handed in.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from engine.facts.timestamps import Micros
-from engine.inference.absence import MissingGate
+from engine.inference.agenda import Agenda
+from engine.inference.change_log import ChangeLog
+from engine.inference.clock import EventClock
+from engine.inference.conditions import Getter, getter
 from engine.inference.items import FactItem, Identity, Item
-from engine.inference.joins import Joiner, Structure, join_text
-from engine.inference.ledger import encode
-from engine.inference.predicates import Getter, getter, holds
+from engine.inference.joins.durable import Joiner, JoinerPool, Structure, join_text
+from engine.inference.match import Match, value_in
+from engine.inference.missing import MissingGate
 from engine.inference.references import used_paths
+from engine.inference.support import Support
 from engine.rules.model import CountPattern, FactPattern, FieldPath, MissingPattern, Ref, Rule, Test
-
-if TYPE_CHECKING:
-    from engine.inference.core import Core
+from engine.rules.operators import holds
 
 
-class Match:
-    """One combination of facts that matches a rule."""
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What all rules of one core share."""
 
-    __slots__ = ("activation", "asserted", "fired", "gate_keys", "id", "items", "key", "node", "queued", "raised", "since")
-
-    def __init__(self, node: "RuleNode", items: tuple[Item, ...]) -> None:
-        self.node = node
-        self.items = items
-        self.key = tuple(item.identity for item in items)
-        self.id = encode([node.rule.id, node.rule.version, self.key])
-        self.since: Micros | None = None
-        """Since when everything holds that the rule asks for, None while a `missing` does not."""
-        self.fired: str | None = None
-        """Version on which it fired last."""
-        self.activation = ""
-        self.raised: str | None = None
-        """Key of the alert that it supports."""
-        self.asserted: set[Identity] = set()
-        """Facts that live on its support."""
-        self.queued = False
-        self.gate_keys: dict[str, tuple[Any, ...]] = {}
-
-    @property
-    def order(self) -> tuple[int, ...]:
-        """Places in which its items entered: settles the order within a rule."""
-        return tuple(item.seq for item in self.items)
-
-    def saved(self) -> list[Any]:
-        """As the journal keeps it."""
-        return [self.id, self.since, self.fired, self.activation, self.raised, sorted(map(list, self.asserted))]
+    clock: EventClock
+    changes: ChangeLog
+    agenda: Agenda
+    support: Support
+    joiners: JoinerPool
 
 
 class Slot:
     """A pattern of a rule that binds an item: a node of the alpha network, or the target of a count."""
 
-    keeps = True
+    retains_events = True
 
     def __init__(self, node: "RuleNode", number: int, pattern: FactPattern | CountPattern) -> None:
         self.node = node
@@ -96,13 +77,13 @@ class Slot:
     def insert(self, item: Item) -> None:
         """The item passes the pattern's own tests."""
         self.items[item.seq] = item
-        self.node.item_came(self, item)
+        self.node.on_item_added(self, item)
 
     def update(self, item: FactItem, old: Mapping[str, Any]) -> None:
         """It has other values now."""
         values = item.values
         if any(read(old) != read(values) for read in self._relevant):
-            self.node.item_changed(self, item)
+            self.node.on_item_changed(self, item)
         elif any(read(old) != read(values) for read in self._used):
             for match in tuple(self.matches.get(item.identity, ())):
                 self.node.consider(match)
@@ -110,26 +91,33 @@ class Slot:
     def remove(self, item: Item) -> None:
         """It is gone."""
         del self.items[item.seq]
-        self.node.item_went(self, item)
+        self.node.on_item_removed(self, item)
 
 
 class RuleNode:
     """One rule: takes items from its slots, makes matches, and hands those that may fire to the agenda."""
 
-    def __init__(self, rule: Rule, core: "Core") -> None:
+    def __init__(self, rule: Rule, parts: Parts) -> None:
         self.rule = rule
-        self.core = core
+        self.parts = parts
+        self.restoring = False
+        """While facts come back from the journal, nothing fires."""
         binding: list[FactPattern | CountPattern] = [p for p in rule.when if not isinstance(p, MissingPattern)]
         self.slots = [Slot(self, number, pattern) for number, pattern in enumerate(binding)]
         self._by_name = {slot.name: slot for slot in self.slots}
+        self._bindings = {slot.name: (slot.number, slot.kind) for slot in self.slots}
         self.unless: list[UnlessSlot] = []
-        self.gates = [MissingGate(self, p, core.moment) for p in rule.when if isinstance(p, MissingPattern)]
+        self.gates = [
+            MissingGate(p, f"{rule.id}@{rule.version}/{p.name}", parts.clock, parts.changes, self.consider)
+            for p in rule.when
+            if isinstance(p, MissingPattern)
+        ]
         self.matches: dict[tuple[Identity, ...], Match] = {}
         self.blocked: dict[Match, None] = {}
         """Matches that an `unless` holds back."""
         self.retired = False
         structure = self._compile()
-        self._joiner: Joiner | None = core.joiners.take(structure) if len(self.slots) > 1 else None
+        self._joiner: Joiner | None = parts.joiners.take(structure) if len(self.slots) > 1 else None
 
     def _compile(self) -> Structure:
         """Spread the references of the rule over its slots."""
@@ -161,30 +149,30 @@ class RuleNode:
     def start(self) -> None:
         """A rule of nothing but `missing` has one match from the first moment on."""
         if not self.slots:
-            self._come(())
+            self._add_match(())
 
     def retire(self) -> None:
         """The rule is no longer in force."""
         self.retired = True
         if self._joiner is not None:
-            self.core.joiners.give_back(self._joiner)
+            self.parts.joiners.give_back(self._joiner)
             self._joiner = None
 
     # -- combinations -------------------------------------------------------------------------------------------------
 
-    def item_came(self, slot: Slot, item: Item) -> None:
+    def on_item_added(self, slot: Slot, item: Item) -> None:
         """Make the matches that an item completes."""
         for items in self._combinations(slot, item):
-            self._come(items)
+            self._add_match(items)
 
-    def item_went(self, slot: Slot, item: Item) -> None:
+    def on_item_removed(self, slot: Slot, item: Item) -> None:
         """Drop the matches that an item was part of."""
         if self._joiner is not None:
             self._joiner.remove(slot.number, item.seq)
         for match in tuple(slot.matches.get(item.identity, ())):
-            self._go(match)
+            self._drop_match(match)
 
-    def item_changed(self, slot: Slot, item: Item) -> None:
+    def on_item_changed(self, slot: Slot, item: Item) -> None:
         """Fields changed that decide which combinations there are: those that are still there go on, others come and go."""
         before = dict(slot.matches.get(item.identity, {}))
         if self._joiner is not None:
@@ -192,7 +180,7 @@ class RuleNode:
         for items in self._combinations(slot, item):
             match = self.matches.get(tuple(part.identity for part in items))
             if match is None:
-                self._come(items)
+                self._add_match(items)
                 continue
             before.pop(match, None)
             for gate in self.gates:
@@ -200,7 +188,7 @@ class RuleNode:
                 gate.attach(match)
             self.consider(match)
         for match in before:
-            self._go(match)
+            self._drop_match(match)
 
     def _combinations(self, slot: Slot, item: Item) -> list[tuple[Item, ...]]:
         keys = slot.join_keys(item)
@@ -227,34 +215,27 @@ class RuleNode:
     def test_holds(self, test: Test, kind: str, values: Mapping[str, Any], items: tuple[Item, ...]) -> bool:
         """A test with references, against what other patterns bound."""
         value = getter(kind, test.path)(values)
-        others = tuple(self._value(items, other) if isinstance(other, Ref) else other for other in test.values)
-        if value is None and test.op in ("eq", "ne"):
-            return test.op == "ne"  # nothing is equal to nothing, and `ne` is the opposite of `eq`
+        others = tuple(value_in(items, self._bindings, other) if isinstance(other, Ref) else other for other in test.values)
         return holds(test.op, value, others)
 
-    def value_of(self, match: Match, ref: Ref) -> Any:
-        """What a reference refers to in a match."""
-        return self._value(match.items, ref)
-
-    def _value(self, items: tuple[Item, ...], ref: Ref) -> Any:
-        slot = self._by_name.get(ref.binding)
-        if slot is None:
-            return None
-        return getter(slot.kind, ref.path)(items[slot.number].values)
+    def unblock(self) -> None:
+        """What held matches back may be over."""
+        blocked, self.blocked = self.blocked, {}
+        self.parts.agenda.push_all(blocked)
 
     # -- a match's life -----------------------------------------------------------------------------------------------
 
-    def _come(self, items: tuple[Item, ...]) -> None:
-        match = Match(self, items)
+    def _add_match(self, items: tuple[Item, ...]) -> None:
+        match = Match(self.rule, self._bindings, items)
         self.matches[match.key] = match
         for slot, item in zip(self.slots, items, strict=True):
             slot.matches.setdefault(item.identity, {})[match] = None
         for gate in self.gates:
             gate.attach(match)
-        if not self.core.restoring:
+        if not self.restoring:
             self.consider(match)
 
-    def _go(self, match: Match) -> None:
+    def _drop_match(self, match: Match) -> None:
         del self.matches[match.key]
         for slot, item in zip(self.slots, match.items, strict=True):
             matches = slot.matches[item.identity]
@@ -264,8 +245,8 @@ class RuleNode:
         for gate in self.gates:
             gate.detach(match)
         self.blocked.pop(match, None)
-        self.core.support_lost(match)
-        self.core.ledger.delete("match", match.id)
+        self.parts.support.lost(match)
+        self.parts.changes.delete("match", match.id)
 
     def alive(self, match: Match) -> bool:
         """Whether the match is still there."""
@@ -275,27 +256,27 @@ class RuleNode:
         """Something of the match changed: does everything hold, for long enough, and has it not fired on this before?"""
         if not self.alive(match):
             return
-        now = self.core.moment.now
+        now = self.parts.clock.now
         for gate in self.gates:
             last = gate.missing_since(match)
             if last is None or last + gate.duration > now:
                 if match.since is not None:
                     self._suspend(match)
                 if last is not None:
-                    self.core.moment.call_at(last + gate.duration, self.consider, match)
+                    self.parts.clock.call_at(last + gate.duration, self.consider, match)
                 return
         if match.since is None:
             match.since = now
             self.save(match)
         due = match.since + self.rule.hold
         if due > now:
-            self.core.moment.call_at(due, self.consider, match)
+            self.parts.clock.call_at(due, self.consider, match)
         elif match.fired != self.version(match):
-            self.core.agenda.push(match)
+            self.parts.agenda.push(match)
 
     def ready(self, match: Match) -> bool:
         """Its turn has come: does it still hold, unfired, and does no `unless` hold it back?"""
-        if not self.alive(match) or match.since is None or match.since + self.rule.hold > self.core.moment.now:
+        if not self.alive(match) or match.since is None or match.since + self.rule.hold > self.parts.clock.now:
             return False
         if match.fired == self.version(match):
             return False
@@ -309,7 +290,7 @@ class RuleNode:
         match.since = None
         match.fired = None
         self.blocked.pop(match, None)
-        self.core.support_lost(match)
+        self.parts.support.lost(match)
         self.save(match)
 
     def version(self, match: Match) -> str:
@@ -320,20 +301,15 @@ class RuleNode:
         return sha256(repr(content).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     def save(self, match: Match) -> None:
-        """Have the journal keep the match as it is now."""
-        if self.core.ledger.kept:
-            self.core.ledger.put("match", match.id, match.saved)
-
-    def activation_id(self, match: Match, version: str) -> str:
-        """The same rule, version and supporting facts give the same id."""
-        content = (self.rule.id, self.rule.version, match.key, version, match.since)
-        return sha256(repr(content).encode("utf-8", "surrogatepass")).hexdigest()[:20]
+        """Have the journal write the match as it is now."""
+        if self.parts.changes.enabled:
+            self.parts.changes.put("match", match.id, match.to_json)
 
 
 class UnlessSlot:
     """A pattern of `unless`: while one of its items matches, the rule waits."""
 
-    keeps = True
+    retains_events = True
 
     def __init__(self, node: RuleNode, pattern: FactPattern | CountPattern) -> None:
         self._node = node
@@ -348,12 +324,12 @@ class UnlessSlot:
     def update(self, item: FactItem, old: Mapping[str, Any]) -> None:
         """It may hold back others than before."""
         del item, old
-        self._node.core.agenda.unblock(self._node)
+        self._node.unblock()
 
     def remove(self, item: Item) -> None:
         """No longer."""
         del self._items[item.seq]
-        self._node.core.agenda.unblock(self._node)
+        self._node.unblock()
 
     def holds_back(self, match: Match) -> bool:
         """Whether an item matches, given what the rule's patterns bound."""

@@ -1,25 +1,24 @@
 """Why a rule has not fired: which pattern lacks a fact, what is waited for, which `unless` holds it back. Changes nothing."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from engine.facts.timestamps import format_duration
+from engine.inference.conditions import constant, getter
+from engine.inference.core import Core
 from engine.inference.items import FactItem
-from engine.inference.predicates import constant, getter
-from engine.inference.windows import watcher_name
+from engine.inference.match import Match
+from engine.inference.rule_node import RuleNode
+from engine.inference.windows import threshold_name
 from engine.rules.model import CountPattern, FactPattern, MissingPattern, Ref, Rule, Scalar, Test
 
-if TYPE_CHECKING:
-    from engine.inference.core import Core
-    from engine.inference.matches import Match, RuleNode
-
 SHOWN = 10
-"""Matches that are spoken of; their number is said."""
+"""Matches that are described one by one; their number is given."""
 
 _LENGTH = 40
 """Characters of a value: enough of an id to find it by."""
 
 
-def why_not(core: "Core", rule: str) -> dict[str, Any]:
+def why_not(core: Core, rule: str) -> dict[str, Any]:
     """What each part of a rule says at this moment."""
     node = next((node for node in core.nodes if node.rule.id == rule), None)
     if node is None:
@@ -35,7 +34,7 @@ def why_not(core: "Core", rule: str) -> dict[str, Any]:
     return {"rule": rule, "known": True, "matches": len(matches), "patterns": patterns, "reasons": reasons}
 
 
-def _patterns(core: "Core", node: "RuleNode") -> dict[str, dict[str, Any]]:
+def _patterns(core: Core, node: RuleNode) -> dict[str, dict[str, Any]]:
     slots = {slot.name: slot for slot in node.slots}
     found: dict[str, dict[str, Any]] = {}
     for pattern in node.rule.when:
@@ -52,14 +51,14 @@ def _patterns(core: "Core", node: "RuleNode") -> dict[str, dict[str, Any]]:
     return found
 
 
-def _count(core: "Core", rule: Rule, pattern: CountPattern, holding: int) -> str:
-    name = watcher_name(rule.id, rule.version, pattern)
+def _count(core: Core, rule: Rule, pattern: CountPattern, holding: int) -> str:
+    name = threshold_name(rule.id, rule.version, pattern)
     most = max(
         (
-            group.count(watcher)
+            group.count(threshold)
             for window in core.windows.values()
-            for watcher in window.watchers
-            if watcher.name == name
+            for threshold in window.thresholds
+            if threshold.name == name
             for group in window.groups.values()
         ),
         default=0,
@@ -67,7 +66,7 @@ def _count(core: "Core", rule: Rule, pattern: CountPattern, holding: int) -> str
     return f"{holding} counts hold; the largest group has {most} of {pattern.at_least} within {format_duration(pattern.within)}"
 
 
-def _fact(core: "Core", pattern: FactPattern, passing: int) -> str:
+def _fact(core: Core, pattern: FactPattern, passing: int) -> str:
     if passing:
         return f"{passing} facts pass its tests"
     held = [item for item in core.memory if item.identity[0] == pattern.kind]
@@ -97,7 +96,7 @@ def _named(identity: tuple[str, ...]) -> str:
     return "/".join(part[:_LENGTH] for part in identity)
 
 
-def _of_match(core: "Core", node: "RuleNode", match: "Match") -> str:
+def _of_match(core: Core, node: RuleNode, match: Match) -> str:
     bound = ", ".join(map(_named, match.key)) or "(nothing bound)"
     if match in node.blocked:
         holding = [

@@ -2,7 +2,8 @@
 
 import pytest
 
-from engine.inference.why import why_not
+from engine.inference.diagnosis import why_not
+from engine.inference.persistence import snapshot
 from tests.unit.inference.timeline import Timeline
 
 RULE = """
@@ -92,9 +93,9 @@ def test_asking_changes_nothing() -> None:
     line = Timeline(RULE)
     line.box(0, "a", status="dead")
     line.event(4, "die", "a")
-    before = line.core.snapshot()
+    before = snapshot(line.core)
     reasons(line)
-    assert line.core.snapshot() == before
+    assert snapshot(line.core) == before
 
 
 def test_thousands_of_matches_are_not_all_spoken_of() -> None:

@@ -1,5 +1,6 @@
 """What a journal holds of the core, and what comes back of it: after a restart, other rules, or damage."""
 
+from engine.inference.persistence import snapshot
 from tests.unit.inference.timeline import Timeline
 
 CHAIN = """
@@ -39,11 +40,11 @@ def test_what_changed_is_what_would_be_written_anew() -> None:
         line.box(seconds, "a", status=status)
         line.box(seconds, "b", status="dead")
         line._drain()
-        assert line.kept == line.core.snapshot()
+        assert line.kept == snapshot(line.core)
     line.gone(10, "a")
     line.until(5000)
     line._drain()
-    assert line.kept == line.core.snapshot()
+    assert line.kept == snapshot(line.core)
 
 
 def test_a_supported_fact_goes_with_its_support_also_after_a_restart() -> None:

@@ -1,0 +1,1 @@
+"""Combinations of facts that several patterns of a rule match."""
