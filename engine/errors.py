@@ -25,8 +25,8 @@ class SourceError(DockwardenError):
     """A source of facts cannot be read for now; it is tried again."""
 
 
-class EngineError(DockwardenError):
-    """The Docker engine refused, failed or did not answer.
+class DockerError(DockwardenError):
+    """Docker refused, failed or did not answer.
 
     `kind` is one of `engine.facts.outcomes.ErrorKind`; `status` the HTTP status where there was one.
     """

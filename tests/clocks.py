@@ -1,5 +1,6 @@
 """Clocks for tests: the machine's own, and one that stands still until it is moved."""
 
+import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -32,8 +33,9 @@ class FixedClock:
         return self.seconds
 
     async def sleep(self, seconds: float) -> None:
-        """Does not wait."""
+        """Moves on at once, and gives way."""
         self.advance(seconds)
+        await asyncio.sleep(0)
 
     def advance(self, seconds: float) -> None:
         """Let time pass on both clocks."""

@@ -1,5 +1,5 @@
-"""The Docker engine: its events, its containers, its health, and what may be done to containers.
+"""Docker: its events, its containers, its health, and what may be done to containers.
 
-`client` is the only module that speaks HTTP; everything else works on the port `engine.ports.docker.ContainerEngine`, which
+`api.client` is the only module that speaks HTTP; everything else works on the port `engine.ports.docker.DockerApi`, which
 `fake` fulfils in memory.
 """

@@ -1,28 +1,28 @@
-"""A container engine in memory, for tests of rules, runtime and operators' own code; it passes the real one's suite.
+"""Docker in memory, for tests of rules, runtime and operators' own code; it passes the real one's suite.
 
 It has the traits that matter and that one would not expect: after a failed removal the list says `removing` while inspect says
 `dead`; labels override an event's own attributes; only 256 events are remembered; a slow subscriber silently loses events; a
-removal that fails, and a start that fails, tell no event.
+removal that fails, and a start that fails, make no event.
 """
 
 import asyncio
 import json
-import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from connectors.docker.api.errors import refused
-from connectors.docker.api.text import clean_labels
-from connectors.docker.containers.readings import command_of
-from engine.errors import EngineError
+from connectors.docker.api.readings import command_of
+from connectors.sources.text import clean_labels
+from engine.errors import DockerError
 from engine.facts.docker import ContainerStatus
-from engine.ports.docker import ContainerDetail, ContainerSummary, EngineInfo, EngineVersion, Pruned
+from engine.ports.clock import Clock, SystemClock, event_time
+from engine.ports.docker import ContainerDetail, ContainerSummary, DockerInfo, DockerVersion, Pruned
 
 REMEMBERED = 256
-"""Events the engine remembers, of all types (daemon/events/events.go, eventsLimit)."""
+"""Events Docker remembers, of all types (daemon/events/events.go, eventsLimit)."""
 BUFFERED = 1_024
 """Events kept for one subscriber that does not read (bufferSize in the same file); further ones are dropped."""
 
@@ -35,7 +35,7 @@ class _Box:
     labels: dict[str, str]
     """As they were given: events bring them uncut."""
     removal_fails: str = ""
-    """What the engine says when it is removed; "" when it can be."""
+    """What Docker says when it is removed; "" when it can be."""
     start_fails: str = ""
     removing: bool = False
 
@@ -53,16 +53,16 @@ class _State:
     nano: int = 0
 
 
-class FakeEngine:
-    """Fulfils `engine.ports.docker.ContainerEngine`; the methods below the port's are what happens to the engine."""
+class FakeDocker:
+    """Fulfils `engine.ports.docker.DockerApi`; the methods below the port's are what happens to the daemon."""
 
-    def __init__(self, *, now: Callable[[], int] = time.time_ns) -> None:
-        """An engine without containers. `now` gives nanoseconds since 1970."""
-        self._now = now
+    def __init__(self, *, clock: Clock | None = None) -> None:
+        """A daemon without containers. `clock`: None for the machine's own."""
+        self._clock = clock or SystemClock()
         self._state = _State()
         self.calls: list[str] = []
         """Names of the calls made, oldest first: what a test may count."""
-        self.told_info = EngineInfo(version="20.10.24", kernel="6.1.0", storage_driver="overlay2", cgroup_driver="systemd")
+        self.info_given = DockerInfo(version="20.10.24", kernel="6.1.0", storage_driver="overlay2", cgroup_driver="systemd")
 
     # --- the port ---
 
@@ -70,17 +70,17 @@ class FakeEngine:
         """See the port."""
         await self._call("ping")
 
-    async def version(self) -> EngineVersion:
+    async def version(self) -> DockerVersion:
         """See the port."""
         await self._call("version")
-        return EngineVersion(version=self.told_info.version, api_version="1.41", kernel=self.told_info.kernel)
+        return DockerVersion(version=self.info_given.version, api_version="1.41", kernel=self.info_given.kernel)
 
-    async def info(self) -> EngineInfo:
+    async def info(self) -> DockerInfo:
         """See the port."""
         await self._call("info")
         boxes = [box.detail.status for box in self._state.boxes.values()]
         return replace(
-            self.told_info, containers=len(boxes), running=boxes.count("running"), stopped=len(boxes) - boxes.count("running")
+            self.info_given, containers=len(boxes), running=boxes.count("running"), stopped=len(boxes) - boxes.count("running")
         )
 
     async def list_containers(self, *, ids: Collection[str] = (), statuses: Collection[str] = ()) -> list[ContainerSummary]:
@@ -179,7 +179,7 @@ class FakeEngine:
         while not state.down and ({name, "everything", f"{name} {container}"} & state.hanging):
             await state.go_on.wait()
         if state.down:
-            raise EngineError(state.down, kind="unreachable")
+            raise DockerError(state.down, kind="unreachable")
 
     def _box(self, container: str) -> _Box:
         box = self._state.boxes.get(container)
@@ -209,7 +209,7 @@ class FakeEngine:
         return container
 
     def start(self, container: str) -> None:
-        """Start it; one whose start fails stays as it is, with an error, and no event tells."""
+        """Start it; one whose start fails stays as it is, with an error, without an event."""
         box = self._box(container)
         if box.start_fails:
             box.detail = replace(box.detail, error=box.start_fails, exit_code=127)
@@ -232,7 +232,7 @@ class FakeEngine:
         if action:
             self._event(action, box)
 
-    def tell(self, container: str, action: str, **attributes: str) -> None:
+    def emit(self, container: str, action: str, **attributes: str) -> None:
         """An event of this container, which changes nothing in it."""
         self._event(action, self._box(container), **attributes)
 
@@ -254,7 +254,7 @@ class FakeEngine:
         box.removing = True
         box.detail = replace(box.detail, status="removing")
 
-    # --- what happens to the engine ---
+    # --- what happens to Docker ---
 
     def hang(self, *calls: str) -> None:
         """These calls are not answered from now on: ping, list, version, …, `inspect ID` for one container, or everything."""
@@ -265,8 +265,8 @@ class FakeEngine:
         self._state.hanging.clear()
         self._wake()
 
-    def go_down(self, error: str = "nobody listens at fake: the engine has stopped") -> None:
-        """Nobody answers; streams end; what the engine remembered of events is gone."""
+    def go_down(self, error: str = "nobody listens at fake: Docker has stopped") -> None:
+        """Nobody answers; streams end; what Docker remembered of events is gone."""
         self._state.down = error
         self._state.ring.clear()
         self.disconnect()
@@ -299,11 +299,11 @@ class FakeEngine:
         self._state.go_on = asyncio.Event()
 
     def _at(self) -> datetime:
-        return datetime.fromtimestamp(self._now() / 1e9, UTC)
+        return event_time(self._clock)
 
     def _event(self, action: str, box: _Box, **own: str) -> None:
         state = self._state
-        state.nano = nano = max(self._now(), state.nano + 1)
+        state.nano = nano = max(self._clock.wall() * 1000, state.nano + 1)
         detail = box.detail
         attributes = own | box.labels | {"image": detail.image, "name": detail.name}
         event = {"Type": "container", "Action": action, "Actor": {"ID": detail.id, "Attributes": attributes}}

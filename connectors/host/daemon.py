@@ -6,8 +6,8 @@ import socket
 import struct
 from pathlib import Path
 
-from connectors.host import proc as processes
-from connectors.host.proc import Stat
+from connectors.sources import proc as processes
+from connectors.sources.proc import Stat
 
 NAMES = frozenset({"dockerd", "dockerd-current", "docker", "docker-current"})
 """`docker daemon` up to 1.11; `-current` on Red Hat's own builds."""
@@ -18,7 +18,7 @@ _PID_FILE_LIMIT = 32
 
 
 def is_daemon(who: Stat, proc: Path = processes.PROC) -> bool:
-    """True for an engine's daemon. `docker` alone is also the command line's name: that one catches no SIGUSR1."""
+    """True for a daemon's daemon. `docker` alone is also the command line's name: that one catches no SIGUSR1."""
     return who.comm in NAMES and catches(who.pid, signal.SIGUSR1, proc)
 
 
@@ -30,13 +30,13 @@ def catches(pid: int, what: signal.Signals, proc: Path = processes.PROC) -> bool
     return False
 
 
-def find_daemon(*, pid_file: Path | None = None, engine_socket: Path | None = None, proc: Path = processes.PROC) -> Stat | None:
+def find_daemon(*, pid_file: Path | None = None, daemon_socket: Path | None = None, proc: Path = processes.PROC) -> Stat | None:
     """The daemon that wrote this pid file, or listens on this socket; None when neither leads to one.
 
-    Where systemd listens on the engine's behalf (socket activation) the socket leads to process 1; then the daemon is the only
+    Where systemd listens on Docker's behalf (socket activation) the socket leads to process 1; then the daemon is the only
     one there is, or it is not known. Blocks for up to a second: call it in a thread.
     """
-    candidates = (_from_file(pid_file), _listener(engine_socket))
+    candidates = (_from_file(pid_file), _listener(daemon_socket))
     for pid in candidates:
         who = None if pid is None else processes.stat(pid, proc)
         if who is not None and who.alive and is_daemon(who, proc):

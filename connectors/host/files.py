@@ -14,21 +14,22 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from connectors.host import proc as processes
-from connectors.host.cgroups import container_of_pid
-from connectors.sources.periodic import Facts, PeriodicSource, utc_now
+from connectors.sources import proc as processes
+from connectors.sources.periodic import Facts, PeriodicSource
+from connectors.sources.proc import container_of_pid
 from connectors.sources.threads import Worker
 from engine.facts import Retraction
 from engine.facts.host import ProcessFiles
+from engine.ports.clock import Clock
 
 _SCAN_LIMIT_S = 30.0
 _REFRESH_LOOKS = 10
 _HYSTERESIS = 0.05
-"""What was told is taken back only when it falls this far below the floor: no coming and going at the floor itself."""
+"""What was emitted is retracted only when it falls this far below the floor: no coming and going at the floor itself."""
 _RATIO_STEP = 0.01
-"""A change by less than a percent of the limit is not told."""
+"""A change by less than a percent of the limit is not emitted."""
 _MOST_FACTS = 500
-"""Told at a time; those nearest to their limits go first."""
+"""Emitted at a time; those nearest to their limits go first."""
 
 
 @dataclass(slots=True)
@@ -96,66 +97,64 @@ def count_open(pid: int, proc: Path = processes.PROC, *, by_size: bool, at_least
 
 
 class OpenFiles(PeriodicSource):
-    """Tells a `process_files` fact for each process above the floor and for each that is watched; takes it back when it ends."""
+    """Emits a `process_files` fact for each process above the floor and for each that is watched; retracts it when it ends."""
 
     def __init__(
         self,
         *,
-        host: str,
+        clock: Clock,
         watch: Sequence[str] = (),
         watch_container: Callable[[str], bool] = lambda _: False,
         name_of: Callable[[str], str] = lambda _: "",
         floor_ratio: float = 0.5,
         interval_s: float = 15.0,
         proc: Path = processes.PROC,
-        now: Callable[[], datetime] = utc_now,
     ) -> None:
         """A probe of all processes.
 
         Args:
-            host: name of the host.
-            watch: patterns of process names (`calico-*`) that are told however few files they have open.
+            clock: for event times and pauses.
+            watch: patterns of process names (`calico-*`) that are reported however few files they have open.
             watch_container: says the same of a container, by its id.
             name_of: name of a container by its id; empty when unknown.
-            floor_ratio: share of the soft limit from which on any process is told, 0 to 1.
+            floor_ratio: share of the soft limit from which on any process is reported, 0 to 1.
             interval_s: seconds between two looks.
             proc: where procfs of the host's process ids is.
-            now: event time.
         """
-        super().__init__(name="open_files", host=host, interval_s=interval_s, now=now)
+        super().__init__(name="open_files", interval_s=interval_s, clock=clock)
         self._watch = tuple(watch)
         self._watch_container = watch_container
         self._name_of = name_of
         self._floor = floor_ratio
         self._proc = proc
         self._known: dict[int, _Known] = {}
-        self._told: dict[int, ProcessFiles] = {}
+        self._last_emitted: dict[int, ProcessFiles] = {}
         self._worker = Worker("open-files")
 
     def started(self, pid: int) -> int | None:
-        """When the process of the fact with this pid started (clock ticks after boot); None when none was told."""
+        """When the process of the fact with this pid started (clock ticks after boot); None when none was emitted."""
         known = self._known.get(pid)
-        return known.started if known is not None and pid in self._told else None
+        return known.started if known is not None and pid in self._last_emitted else None
 
     async def look(self) -> Facts:
-        """Count, in a worker thread, and tell what changed."""
+        """Count, in a worker thread, and emit what changed."""
         found = await self._worker.run(self._count, timeout_s=_SCAN_LIMIT_S)
         at = self._now()
         facts: Facts = [
-            Retraction(retract=ProcessFiles.KIND, key=str(pid), at=at, host=self._host, source="probe")
-            for pid in self._told.keys() - found.keys()
+            Retraction(retract=ProcessFiles.KIND, key=str(pid), at=at, source="probe")
+            for pid in self._last_emitted.keys() - found.keys()
         ]
-        for pid in self._told.keys() - found.keys():
-            del self._told[pid]
+        for pid in self._last_emitted.keys() - found.keys():
+            del self._last_emitted[pid]
         for pid, opened in found.items():
             fact = self._fact(pid, opened, at)
-            if _worth_telling(fact, self._told.get(pid)):
-                self._told[pid] = fact
+            if _worth_emitting(fact, self._last_emitted.get(pid)):
+                self._last_emitted[pid] = fact
                 facts.append(fact)
         return facts
 
     def _count(self) -> dict[int, int]:
-        """Open files of those that are to be told."""
+        """Open files of those that are to be reported."""
         by_size = sizes_tell(self._proc)
         everybody = processes.pids(self._proc)
         for pid in self._known.keys() - set(everybody):
@@ -165,7 +164,7 @@ class OpenFiles(PeriodicSource):
             known = self._current(pid)
             if known is None:
                 continue
-            floor = int(known.soft * (self._floor - (_HYSTERESIS if pid in self._told else 0)))
+            floor = int(known.soft * (self._floor - (_HYSTERESIS if pid in self._last_emitted else 0)))
             opened = count_open(pid, self._proc, by_size=by_size, at_least=0 if known.watched else floor)
             if opened is None or (opened < floor and not known.watched):
                 continue
@@ -204,7 +203,6 @@ class OpenFiles(PeriodicSource):
         known = self._known[pid]
         return ProcessFiles(
             at=at,
-            host=self._host,
             source="probe",
             pid=pid,
             process=known.comm,
@@ -217,7 +215,7 @@ class OpenFiles(PeriodicSource):
         )
 
 
-def _worth_telling(new: ProcessFiles, old: ProcessFiles | None) -> bool:
+def _worth_emitting(new: ProcessFiles, old: ProcessFiles | None) -> bool:
     if old is None or round(abs(new.ratio - old.ratio), 4) >= _RATIO_STEP:
         return True
     steady = {"at", "open", "ratio"}

@@ -12,15 +12,14 @@ import os
 import select
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, astuple, dataclass, fields
-from datetime import datetime
 from pathlib import Path
 
 import structlog
 
-from connectors.sources.periodic import utc_now
 from engine.facts import Fact
 from engine.facts.host import Host, HostChange
 from engine.facts.timestamps import to_micros
+from engine.ports.clock import Clock, event_time
 from engine.ports.sources import Sink
 
 _log = structlog.get_logger(__name__)
@@ -29,10 +28,10 @@ HOSTNAME = Path("/proc/sys/kernel/hostname")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 LOOK_S = 30.0
-"""Seconds between two looks where the kernel does not tell of a change, or its word was missed. One system call."""
+"""Seconds between two looks where the kernel does not report a change, or its word was missed. One system call."""
 
 FIRST_LOOK_S = 1.0
-"""The first of them: a change while the loop began to watch is told to nobody."""
+"""The first of them: a change while the loop began to watch is reported to nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ class Identity:
         known = data if isinstance(data, dict) else {}
         return cls(**{field.name: value for field in fields(cls) if isinstance(value := known.get(field.name), str)})
 
-    def kept_in(self, new: "Identity") -> "Identity":
+    def filled_from(self, new: "Identity") -> "Identity":
         """The new one, with what cannot be read now as it was last known."""
         return Identity(*(is_now or was for is_now, was in zip(astuple(new), astuple(self), strict=True)))
 
@@ -78,31 +77,26 @@ class Identity:
 
 
 class HostIdentity:
-    """Tells a `host` fact, and a `host_change` for everything that is not what it was when last seen."""
+    """Emits a `host` fact, and a `host_change` for everything that is not what it was when last seen."""
 
-    def __init__(self, *, host: str, read: Callable[[], Identity] = Identity.read, now: Callable[[], datetime] = utc_now) -> None:
-        """A source; `host` names the host in its facts and does not follow a change."""
-        self._host = host
+    name = "host"
+
+    def __init__(self, *, clock: Clock, read: Callable[[], Identity] = Identity.read) -> None:
+        self._clock = clock
         self._read = read
-        self._now = now
-
-    @property
-    def name(self) -> str:
-        """Name of its cursor and its task."""
-        return "host"
 
     async def run(self, sink: Sink, cursor: str | None) -> None:
-        """Tell facts until cancelled."""
+        """Emit facts until cancelled."""
         seen = Identity.from_cursor(cursor)
-        told: Identity | None = None
-        async with _told_by_the_kernel() as changed:
+        last_emitted: Identity | None = None
+        async with _kernel_notices() as changed:
             look_s = FIRST_LOOK_S
             while True:
                 changed.clear()
                 current = self._read()
-                if current != told:
+                if current != last_emitted:
                     facts = self._facts(seen, current)
-                    seen, told = seen.kept_in(current), current
+                    seen, last_emitted = seen.filled_from(current), current
                     await sink.put([*facts], cursor=seen.to_cursor())
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(look_s):
@@ -110,12 +104,12 @@ class HostIdentity:
                 look_s = LOOK_S
 
     def _facts(self, old: Identity, new: Identity) -> list[Fact]:
-        at = self._now()
-        envelope = {"at": at, "host": self._host, "source": self.name}
+        at = event_time(self._clock)
+        envelope = {"at": at, "source": self.name}
         stamp = to_micros(at)
         facts: list[Fact] = [Host(fact_id=f"host-{stamp}", **asdict(new), **envelope)]
         for name, before, after in old.changes(new):
-            _log.warning("the host is not what it was", field=name, old=before, new=after)
+            _log.warning("host_changed", field=name, old=before, new=after)
             facts.append(HostChange(fact_id=f"host-change-{name}-{stamp}", field=name, old=before, new=after, **envelope))
         return facts
 
@@ -128,7 +122,7 @@ def _watch_hostname(stack: contextlib.ExitStack) -> select.epoll:
 
 
 @contextlib.asynccontextmanager
-async def _told_by_the_kernel() -> AsyncIterator[asyncio.Event]:
+async def _kernel_notices() -> AsyncIterator[asyncio.Event]:
     """An event that is set whenever the host name is set.
 
     A poll of /proc/sys/kernel/hostname answers POLLERR and POLLPRI once after each change (proc_sys_poll in
@@ -141,7 +135,7 @@ async def _told_by_the_kernel() -> AsyncIterator[asyncio.Event]:
         try:
             ready = _watch_hostname(stack)
         except OSError as error:
-            _log.warning("the kernel does not tell of a new host name; it is looked for", every_s=LOOK_S, error=str(error))
+            _log.warning("host_name_not_watched", polled_every_s=LOOK_S, error=str(error))
             yield changed
             return
 

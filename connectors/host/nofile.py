@@ -2,18 +2,15 @@
 
 import resource
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from connectors.host import proc as processes
-from connectors.host.cgroups import container_of_pid
 from connectors.host.files import count_open, sizes_tell
-from connectors.host.proc import Stat
-from connectors.sources.periodic import utc_now
+from connectors.sources import proc as processes
+from connectors.sources.proc import Stat, container_of_pid
 from engine.facts.host import ProcessFiles
-from engine.facts.outcomes import ErrorKind
-from engine.ports.actions import Outcome
+from engine.ports.actions import Outcome, failed
+from engine.ports.clock import Clock, event_time
 
 DEFAULT_CEILING = 102_400
 """What operators set when calico-node ran out of files."""
@@ -22,15 +19,16 @@ DEFAULT_CEILING = 102_400
 class RaiseNofile:
     """Raises the soft limit of open files (prlimit(2)); never above the hard limit or the ceiling, never down."""
 
+    name = "raise_nofile"
+
     def __init__(
         self,
         *,
         ceiling: int = DEFAULT_CEILING,
         started: Callable[[int], int | None],
         name_of: Callable[[str], str] = lambda _: "",
-        host: str,
+        clock: Clock,
         proc: Path = processes.PROC,
-        now: Callable[[], datetime] = utc_now,
     ) -> None:
         """The action.
 
@@ -39,41 +37,34 @@ class RaiseNofile:
             started: when the process that was told of under a pid started (`OpenFiles.started`), clock ticks after boot;
                 None: no such process was told of, and then none is touched.
             name_of: name of a container by its id; empty when unknown.
-            host: name of the host, for the fact.
+            clock: for event times.
             proc: where procfs of the host's process ids is.
-            now: the clock.
         """
         self._ceiling = ceiling
         self._started = started
         self._name_of = name_of
-        self._host = host
         self._proc = proc
-        self._now = now
-
-    @property
-    def name(self) -> str:
-        """Its name in the catalogue."""
-        return "raise_nofile"
+        self._clock = clock
 
     async def run(self, params: Mapping[str, Any]) -> Outcome:
         """Raise the limit of `pid` to `limit`, or to as much of it as is allowed."""
         pid, wanted = _whole(params.get("pid")), _whole(params.get("limit"))
         if pid <= 1 or wanted <= 0:
-            return _failed("refused", "pid and limit have to be whole numbers above 1 and 0", permanent=True)
+            return failed("refused", "pid and limit have to be whole numbers above 1 and 0", permanent=True)
         meant = self._started(pid)
         who = processes.stat(pid, self._proc)
         if who is None or not who.alive:
-            return _failed("not_found", f"process {pid} has ended", permanent=True)
+            return failed("not_found", f"process {pid} has ended", permanent=True)
         if meant != who.started:
-            return _failed("refused", f"process {pid} is not the one whose files were counted", permanent=True)
+            return failed("refused", f"process {pid} is not the one whose files were counted", permanent=True)
         try:
             return self._raise(who, wanted)
         except ProcessLookupError:
-            return _failed("not_found", f"process {pid} has ended", permanent=True)
+            return failed("not_found", f"process {pid} has ended", permanent=True)
         except PermissionError:
-            return _failed("denied", f"the limit of process {pid} ({who.comm}) may not be set: SYS_RESOURCE is needed")
+            return failed("denied", f"the limit of process {pid} ({who.comm}) may not be set: SYS_RESOURCE is needed")
         except (OSError, ValueError) as error:
-            return _failed("failed", f"prlimit of process {pid}: {error}")
+            return failed("failed", f"prlimit of process {pid}: {error}")
 
     def _raise(self, who: Stat, wanted: int) -> Outcome:
         soft, hard = (_finite(limit) for limit in resource.prlimit(who.pid, resource.RLIMIT_NOFILE))
@@ -82,12 +73,12 @@ class RaiseNofile:
             return Outcome(ok=True, detail=f"the limit is {soft} already", facts=self._facts(who, soft, hard))
         if new <= soft:
             bound = f"its hard limit is {hard}" if hard <= self._ceiling else f"the ceiling is {self._ceiling}"
-            return _failed("refused", f"the limit is {soft} and cannot be raised: {bound}", permanent=True)
+            return failed("refused", f"the limit is {soft} and cannot be raised: {bound}", permanent=True)
         raw_hard = resource.prlimit(who.pid, resource.RLIMIT_NOFILE)[1]
         resource.prlimit(who.pid, resource.RLIMIT_NOFILE, (new, raw_hard))
         after = processes.stat(who.pid, self._proc)
         if after is None or after.started != who.started:
-            return _failed("not_found", f"process {who.pid} ended meanwhile", permanent=True)
+            return failed("not_found", f"process {who.pid} ended meanwhile", permanent=True)
         return Outcome(
             ok=True,
             detail=f"limit of {who.comm} ({who.pid}) raised from {soft} to {new}",
@@ -101,8 +92,7 @@ class RaiseNofile:
             return ()
         container = container_of_pid(who.pid, self._proc)
         fact = ProcessFiles(
-            at=self._now(),
-            host=self._host,
+            at=event_time(self._clock),
             source="probe",
             pid=who.pid,
             process=who.comm,
@@ -124,7 +114,3 @@ def _whole(value: object) -> int:
 def _finite(limit: int) -> int:
     """RLIM_INFINITY is -1 in Python: as a number it is above all others."""
     return limit if limit >= 0 else 2**63 - 1
-
-
-def _failed(kind: ErrorKind, error: str, *, permanent: bool = False) -> Outcome:
-    return Outcome(ok=False, error=error, error_kind=kind, permanent=permanent)

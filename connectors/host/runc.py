@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from connectors.host import proc as processes
 from connectors.host import signals
-from connectors.host.proc import Stat
+from connectors.sources import proc as processes
+from connectors.sources.proc import Stat
 from connectors.sources.threads import Worker
 from engine.errors import SourceError
-from engine.facts.outcomes import ErrorKind
-from engine.ports.actions import Outcome
+from engine.ports.actions import Outcome, failed
 
 NAMES = frozenset({"runc", "docker-runc", "docker-runc-cur"})
 """`docker-runc` up to Docker 18.06; Red Hat's `docker-runc-current`, cut to the kernel's 15 bytes."""
@@ -135,6 +134,8 @@ class BlockedRuncs:
 class KillRunc:
     """The action `kill_runc`: SIGKILL to a blocked runc, so that containerd gets its answer and gives up its lock."""
 
+    name = "kill_runc"
+
     def __init__(
         self,
         *,
@@ -154,30 +155,25 @@ class KillRunc:
         self._find = find
         self._worker = Worker("kill-runc")
 
-    @property
-    def name(self) -> str:
-        """Its name in the catalogue."""
-        return "kill_runc"
-
     async def run(self, params: Mapping[str, Any]) -> Outcome:
         """Kill the runc with this `pid`, if it is blocked at this moment."""
         pid = params.get("pid")
         if not isinstance(pid, int) or isinstance(pid, bool) or pid <= 1:
-            return _failed("refused", "pid has to be the number of a process")
+            return failed("refused", "pid has to be the number of a process", permanent=True)
         try:
             found = await self._worker.run(lambda: self._find(self._proc, min_age_s=self._min_age_s), timeout_s=_SCAN_LIMIT_S)
             blocked = next((each for each in found if each.pid == pid), None)
             if blocked is None:
                 return self._not_blocked(pid)
-            signals.send(pid, signal.SIGKILL, sure=lambda who: who.comm in NAMES, started=blocked.started, proc=self._proc)
+            signals.send(pid, signal.SIGKILL, is_target=lambda who: who.comm in NAMES, started=blocked.started, proc=self._proc)
         except TimeoutError:
-            return Outcome(ok=False, error="looking through the processes takes too long", error_kind="timeout")
+            return failed("timeout", "looking through the processes takes too long")
         except SourceError as error:
-            return Outcome(ok=False, error=str(error), error_kind="failed")
+            return failed("failed", str(error))
         except signals.NotSignalledError as error:
             return Outcome(ok=True, detail=f"runc {pid}: {error}")
         except PermissionError:
-            return Outcome(ok=False, error=f"runc {pid} may not be killed: KILL is needed", error_kind="denied")
+            return failed("denied", f"runc {pid} may not be killed: KILL is needed")
         container = f" of container {blocked.container}" if blocked.container else ""
         return Outcome(ok=True, detail=f"killed runc {pid}{container}, which had waited for {blocked.age_s:.0f} s")
 
@@ -186,9 +182,7 @@ class KillRunc:
         if who is None or not who.alive:
             return Outcome(ok=True, detail=f"runc {pid} has ended already")
         if who.comm not in NAMES:
-            return _failed("refused", f"process {pid} is {who.comm}, no runc")
-        return _failed("refused", f"runc {pid} is not blocked: its init process lives, or it has not waited long enough")
-
-
-def _failed(kind: ErrorKind, error: str) -> Outcome:
-    return Outcome(ok=False, error=error, error_kind=kind, permanent=True)
+            return failed("refused", f"process {pid} is {who.comm}, no runc", permanent=True)
+        return failed(
+            "refused", f"runc {pid} is not blocked: its init process lives, or it has not waited long enough", permanent=True
+        )

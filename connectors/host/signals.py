@@ -1,12 +1,12 @@
-"""Signals a process that has been made sure of: never one that took over its process id. Knows nothing of who or why."""
+"""Signals a process that has been verified: never one that took over its process id. Knows nothing of who or why."""
 
 import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from connectors.host import proc as processes
-from connectors.host.proc import Stat
+from connectors.sources import proc as processes
+from connectors.sources.proc import Stat
 
 
 class NotSignalledError(Exception):
@@ -14,7 +14,7 @@ class NotSignalledError(Exception):
 
 
 def send(
-    pid: int, what: signal.Signals, *, sure: Callable[[Stat], bool], started: int | None = None, proc: Path = processes.PROC
+    pid: int, what: signal.Signals, *, is_target: Callable[[Stat], bool], started: int | None = None, proc: Path = processes.PROC
 ) -> None:
     """Send a signal to this process, if it is the one that is meant.
 
@@ -24,7 +24,7 @@ def send(
     Args:
         pid: process id on the host.
         what: the signal.
-        sure: says whether this is a process that may get it.
+        is_target: says whether this is a process that may get it.
         started: when the process that is meant started; None: whichever has the pid.
         proc: where procfs is.
 
@@ -42,7 +42,7 @@ def send(
         who = processes.stat(pid, proc)
         if who is None or not who.alive or started not in (None, who.started):
             raise NotSignalledError("there is no such process any more")
-        if not sure(who):
+        if not is_target(who):
             raise NotSignalledError(f"process {pid} ({who.comm}) is not what was meant")
         if fd >= 0:
             signal.pidfd_send_signal(fd, what)

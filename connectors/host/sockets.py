@@ -1,14 +1,13 @@
 """Sockets and tracked connections of the host's network namespace. Knows nothing of who has them."""
 
 import os
-from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 
-from connectors.host import proc as processes
-from connectors.sources.periodic import Facts, PeriodicSource, utc_now
+from connectors.sources import proc as processes
+from connectors.sources.periodic import Facts, PeriodicSource
 from engine.errors import SourceError
 from engine.facts.host import Sockets
+from engine.ports.clock import Clock
 
 
 def parse_sockstat(text: str) -> dict[str, dict[str, int]]:
@@ -23,7 +22,7 @@ def parse_sockstat(text: str) -> dict[str, dict[str, int]]:
 
 
 class SocketUsage(PeriodicSource):
-    """Tells the `sockets` fact, when it changed by enough to matter.
+    """Emits the `sockets` fact, when it changed by enough to matter.
 
     TIME_WAIT stands in sockstat only, for IPv4 and IPv6 together (net/ipv4/proc.c). A sidecar in a network namespace of its own
     reads the host's through process 1; connection tracking is counted there in /proc/1/net/stat/nf_conntrack.
@@ -32,14 +31,13 @@ class SocketUsage(PeriodicSource):
     def __init__(
         self,
         *,
-        host: str,
+        clock: Clock,
         interval_s: float = 15.0,
         proc: Path = processes.PROC,
-        now: Callable[[], datetime] = utc_now,
     ) -> None:
-        super().__init__(name="sockets", host=host, interval_s=interval_s, now=now)
+        super().__init__(name="sockets", interval_s=interval_s, clock=clock)
         self._proc = proc
-        self._told: Sockets | None = None
+        self._last_emitted: Sockets | None = None
 
     async def look(self) -> Facts:
         """Read five small files."""
@@ -52,7 +50,6 @@ class SocketUsage(PeriodicSource):
         count, most = self._conntrack(pid)
         fact = Sockets(
             at=self._now(),
-            host=self._host,
             source="probe",
             time_wait=tcp.get("tw", 0),
             in_use=tcp.get("inuse", 0) + tcp6.get("inuse", 0),
@@ -60,9 +57,9 @@ class SocketUsage(PeriodicSource):
             conntrack_max=most,
             conntrack_ratio=round(count / most, 3) if count is not None and most else None,
         )
-        if not _differs(fact, self._told):
+        if not _differs(fact, self._last_emitted):
             return []
-        self._told = fact
+        self._last_emitted = fact
         return [fact]
 
     def _seen_by(self) -> str:
@@ -93,7 +90,7 @@ def _number(text: str | None) -> int | None:
 
 
 def _differs(new: Sockets, old: Sockets | None) -> bool:
-    """Counts move all the time: told is a twentieth more or less, or ten, and each percent of connection tracking."""
+    """Counts move all the time: emitted is a twentieth more or less, or ten, and each percent of connection tracking."""
     if old is None or new.conntrack_max != old.conntrack_max or (new.conntrack is None) != (old.conntrack is None):
         return True
     if round(abs((new.conntrack_ratio or 0) - (old.conntrack_ratio or 0)), 3) >= 0.01:  # noqa: PLR2004 - one percent

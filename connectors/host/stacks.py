@@ -6,15 +6,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from connectors.host import proc as processes
 from connectors.host import signals
 from connectors.host.daemon import is_daemon
-from connectors.host.proc import Stat
-from connectors.mounts.mountinfo import shown
+from connectors.sources import proc as processes
+from connectors.sources.proc import Stat
+from connectors.sources.text import shown
 from connectors.sources.threads import Worker
 from engine.errors import SourceError
-from engine.facts.outcomes import ErrorKind
-from engine.ports.actions import Outcome
+from engine.ports.actions import Outcome, failed
 
 _PATTERNS = ("goroutine-stacks-*.log", "daemon-data-*.log")
 """moby: daemon/debugtrap_unix.go and pkg/stack; the second is written by 17.05 to 19.03."""
@@ -32,6 +31,8 @@ _MOST_FILES = 40
 class CollectStacks:
     """Sends SIGUSR1 to dockerd and names the files that it writes below its exec root."""
 
+    name = "collect_stacks"
+
     def __init__(
         self,
         *,
@@ -43,7 +44,7 @@ class CollectStacks:
         """The action.
 
         Args:
-            find_daemon: the engine's process; may block for a second.
+            find_daemon: Docker's process; may block for a second.
             exec_root: dockerd's `--exec-root`, as dockerd sees it.
             proc: where procfs of the host's process ids is.
             within_s: seconds to wait for the files.
@@ -54,41 +55,36 @@ class CollectStacks:
         self._within_s = within_s
         self._worker = Worker("collect-stacks")
 
-    @property
-    def name(self) -> str:
-        """Its name in the catalogue."""
-        return "collect_stacks"
-
     async def run(self, params: Mapping[str, Any]) -> Outcome:  # noqa: ARG002 - it has no parameters
         """Signal dockerd once, and wait until the files have been written."""
         try:
             daemon = await self._worker.run(self._find_daemon, timeout_s=_CALL_LIMIT_S)
             if daemon is None:
-                return _failed("not_found", "dockerd's process was not found (pid file, engine's socket)")
+                return failed("not_found", "dockerd's process was not found (pid file, Docker's socket)")
             # Through the daemon's own eyes, wherever we run (proc_pid_root(5)).
             folder = self._proc / str(daemon.pid) / "root" / self._exec_root.relative_to("/")
             before = await self._files(folder)
             if len(before) >= _MOST_FILES:
-                return _failed("refused", f"{len(before)} dumps lie in {self._exec_root} already: remove them", permanent=True)
+                return failed("refused", f"{len(before)} dumps lie in {self._exec_root} already: remove them", permanent=True)
             signals.send(
                 daemon.pid,
                 signal.SIGUSR1,
-                sure=lambda who: is_daemon(who, self._proc),
+                is_target=lambda who: is_daemon(who, self._proc),
                 started=daemon.started,
                 proc=self._proc,
             )
             written = await self._written(folder, before)
         except signals.NotSignalledError as error:
-            return _failed("not_found", str(error))
+            return failed("not_found", str(error))
         except PermissionError as error:
-            return _failed("denied", f"dockerd may not be signalled, or {self._exec_root} not read: {error.strerror}")
+            return failed("denied", f"dockerd may not be signalled, or {self._exec_root} not read: {error.strerror}")
         except SourceError as error:
-            return _failed("failed", str(error))
+            return failed("failed", str(error))
         except TimeoutError:
-            return _failed("timeout", "looking for dockerd or its files takes too long")
+            return failed("timeout", "looking for dockerd or its files takes too long")
         if not written:
             why = "dockerd is stopped and will write them when it goes on" if daemon.state in "Tt" else "the signal was sent"
-            return _failed("timeout", f"no dump was written in {self._exec_root} within {self._within_s:g} s; {why}")
+            return failed("timeout", f"no dump was written in {self._exec_root} within {self._within_s:g} s; {why}")
         return Outcome(ok=True, detail="dockerd wrote " + ", ".join(f"{self._exec_root}/{name}" for name in written))
 
     async def _written(self, folder: Path, before: dict[str, int]) -> list[str]:
@@ -117,7 +113,3 @@ def _sizes(folder: Path) -> dict[str, int]:
             except FileNotFoundError:
                 continue
     return found
-
-
-def _failed(kind: ErrorKind, error: str, *, permanent: bool = False) -> Outcome:
-    return Outcome(ok=False, error=error, error_kind=kind, permanent=permanent)

@@ -1,8 +1,8 @@
 """Lines in, facts with ids out: what every log source does with a line, whatever it was read from.
 
-The assembler that recognises lines is handed in; this module knows no wording. It adds what only the source knows: host,
-source, and ids that are the same when the same lines are read again, so that reading on from a little too early after a
-restart tells nothing twice.
+The assembler that recognises lines is handed in; this module knows no wording. It adds what only the source knows:
+its name, and ids that are the same when the same lines are read again, so that reading on from a little too early after a
+restart emits nothing twice.
 """
 
 from collections.abc import Callable
@@ -40,9 +40,8 @@ class Assembly(Generic[Mark]):
     same line get `-2`, `-3`.
     """
 
-    def __init__(self, assembler: LineAssembler, *, host: str, source: str, name_of: Callable[[Mark], str]) -> None:
+    def __init__(self, assembler: LineAssembler, *, source: str, name_of: Callable[[Mark], str]) -> None:
         self._assembler = assembler
-        self._host = host
         self._source = source
         self._name_of = name_of
         self._held: Mark | None = None
@@ -92,5 +91,5 @@ class Assembly(Generic[Mark]):
         for fact in facts:
             self._repeats += 1
             fact_id = name if self._repeats == 1 else f"{name}-{self._repeats}"
-            stamped.append(fact.model_copy(update={"fact_id": fact_id, "host": self._host, "source": self._source}))
+            stamped.append(fact.model_copy(update={"fact_id": fact_id, "source": self._source}))
         return stamped

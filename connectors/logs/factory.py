@@ -8,6 +8,7 @@ from connectors.logs.rotation import is_character_device
 from connectors.logs.tail import FileTail
 from engine.errors import SettingsError
 from engine.logparse import ReportAssembler
+from engine.ports.clock import Clock
 from engine.ports.sources import FactSource
 
 LogKind = Literal["kernel", "dockerd", "kubelet"]
@@ -23,14 +24,14 @@ MATCHES: dict[LogKind, tuple[str, ...]] = {
 """What journalctl selects. `-u` includes what systemd itself says about the unit."""
 
 
-def make_log_source(kind: LogKind, where: str, *, host: str) -> FactSource | None:
+def make_log_source(kind: LogKind, where: str, *, clock: Clock) -> FactSource | None:
     """The source of a log, or None when it is off.
 
     Args:
         kind: whose log it is.
         where: `off`; `journald`; or a path. A character device (/dev/kmsg) is read as the kernel's ring buffer, anything else is
             followed as a file, which need not exist yet.
-        host: name of the host, for the facts.
+        clock: for the time of lines that have none, and for pauses.
 
     Raises:
         SettingsError: `where` is none of these.
@@ -40,11 +41,11 @@ def make_log_source(kind: LogKind, where: str, *, host: str) -> FactSource | Non
     name = NAMES[kind]
     assembler = ReportAssembler(kind)
     if where == "journald":
-        return Journald(assembler, matches=MATCHES[kind], name=name, source=kind, host=host)
+        return Journald(assembler, matches=MATCHES[kind], name=name, source=kind, clock=clock)
     if not where.startswith("/"):
         raise SettingsError(f"the {kind} log is a file with its full path, `journald`, or `off`, not {where!r}")
     if where == KMSG or is_character_device(where):
         if kind != "kernel":
             raise SettingsError(f"{where} is the kernel's log, not that of {kind}")
-        return KernelRing(assembler, name=name, source=kind, host=host, path=where)
-    return FileTail(where, assembler, name=name, source=kind, host=host)
+        return KernelRing(assembler, name=name, source=kind, clock=clock, path=where)
+    return FileTail(where, assembler, name=name, source=kind, clock=clock)

@@ -4,10 +4,12 @@ import asyncio
 from contextlib import suppress
 
 from connectors.logs.assembly import Assembly, LineAssembler
-from connectors.logs.emitting import Teller, utc_now
-from connectors.logs.health import Health
-from connectors.logs.lines import LINE_BYTES, decode
+from connectors.sources.emitter import FactEmitter
+from connectors.sources.lines import LINE_BYTES
+from connectors.sources.status import SourceStatus
+from connectors.sources.text import decode
 from engine.facts import Fact
+from engine.ports.clock import Clock, event_time
 from engine.ports.sources import Sink
 
 TICK_S = 0.1
@@ -42,51 +44,45 @@ class LogInMemory:
 
 
 class FakeLogSource:
-    """Tells what a `LogInMemory` holds. Its cursor is the number of lines that need not be read again."""
+    """Emits what a `LogInMemory` holds. Its cursor is the number of lines that need not be read again."""
 
-    def __init__(self, log: LogInMemory, assembler: LineAssembler, *, name: str, source: str, host: str = "") -> None:
+    def __init__(self, log: LogInMemory, assembler: LineAssembler, *, name: str, source: str, clock: Clock) -> None:
+        self.name = name
         self._log = log
-        self._name = name
-        self._health = Health(name, host)
-        self._assembly: Assembly[int] = Assembly(
-            assembler, host=host, source=source, name_of=lambda number: f"fake-{name}-{number}"
-        )
+        self._clock = clock
+        self._status = SourceStatus(name)
+        self._assembly: Assembly[int] = Assembly(assembler, source=source, name_of=lambda number: f"fake-{name}-{number}")
         self._next = 0
 
-    @property
-    def name(self) -> str:
-        """Name of its cursor, its task and its `source` fact."""
-        return self._name
-
     async def run(self, sink: Sink, cursor: str | None) -> None:
-        """Tell facts until cancelled."""
+        """Emit facts until cancelled."""
         self._next = int(cursor) if cursor is not None and cursor.isdecimal() else len(self._log.lines)
-        teller = Teller(sink, self._health, cursor)
+        emitter = FactEmitter(sink, self._status, cursor, clock=self._clock)
         while True:
             self._log.changed.clear()
-            now = utc_now()
+            now = event_time(self._clock)
             facts: list[Fact] = []
             if self._log.broken is not None:
-                self._health.lose(now, self._log.broken)
+                self._status.lose(now, self._log.broken)
             else:
-                self._health.ok(now)
+                self._status.ok(now)
                 facts = self._read()
-            await teller.tell(facts + self._assembly.flush(now), self._cursor)
+            await emitter.emit(facts + self._assembly.flush(now), self._cursor)
             with suppress(TimeoutError):
                 async with asyncio.timeout(TICK_S):
                     await self._log.changed.wait()
 
     def _read(self) -> list[Fact]:
-        now = utc_now()
+        now = event_time(self._clock)
         if self._next < self._log.first:
             lost = self._log.first - self._next
-            self._health.gap(now, f"{lost} lines are gone", lost)
+            self._status.gap(now, f"{lost} lines are gone", lost)
             self._next = self._log.first
         facts: list[Fact] = []
         for raw in self._log.lines[self._next :]:
             text, damaged = decode(raw[:LINE_BYTES])
             if damaged or len(raw) > LINE_BYTES:
-                self._health.damage(now, "a line that cannot be read whole")
+                self._status.damage(now, "a line that cannot be read whole")
             facts += self._assembly.feed(text, now, self._next)
             self._next += 1
         return facts

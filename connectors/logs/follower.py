@@ -9,9 +9,9 @@ import os
 from datetime import datetime, timedelta
 from zlib import crc32
 
-from connectors.logs.health import Health
-from connectors.logs.lines import LINE_BYTES, LineSplitter
 from connectors.logs.rotation import LogFile, Place, Stretch, find_rest
+from connectors.sources.lines import LINE_BYTES, LineSplitter
+from connectors.sources.status import SourceStatus
 from engine.errors import SourceError
 
 CHUNK_BYTES = 32_768
@@ -46,9 +46,9 @@ class LinePlace:
 class Follower:
     """The state of following. `read` gives the next lines, `look` notices what became of the file when there are none."""
 
-    def __init__(self, path: str, health: Health) -> None:
+    def __init__(self, path: str, status: SourceStatus) -> None:
         self._path = path
-        self._health = health
+        self._status = status
         self._file: LogFile | None = None
         self._lines = LineSplitter()
         self._at_end = True
@@ -62,7 +62,7 @@ class Follower:
     def begin(self, cursor: str | None, now: datetime) -> None:
         """Take up reading at the cursor; without one, at the end of what is there.
 
-        Old lines tell of troubles that may be long over, and what is still wrong is found by listing. A file that appears later
+        Old lines report problems that may be long over, and what is still wrong is found by listing. A file that appears later
         is read from its beginning. One that is there and cannot be opened decides nothing: `look` tries again.
 
         Raises:
@@ -89,7 +89,7 @@ class Follower:
         elif current is not None:
             self._start(self._within_reach(Stretch(current, 0), now))
         if place is not None and rest is None:
-            self._health.gap(now, f"the rest of the log that was read last ({self._path}, from byte {place.offset} on) is gone")
+            self._status.gap(now, f"the rest of the log that was read last ({self._path}, from byte {place.offset} on) is gone")
         self._resume, self._begun = None, True
         return current is not None or rest is not None
 
@@ -164,7 +164,7 @@ class Follower:
             self._missing(now, error)
             return None
         self._missing_since = None
-        self._health.ok(now)
+        self._status.ok(now)
         self._settled = (named.st_dev, named.st_ino) == (file.device, file.inode)
         if self._settled or not named.st_size or size > read_to:
             return None
@@ -212,7 +212,7 @@ class Follower:
 
     def _with_places(self, file: LogFile, lines: list[tuple[int, bytes]], now: datetime) -> list[Line]:
         if self._lines.cut:
-            self._health.damage(now, f"{self._path}: lines longer than {LINE_BYTES} bytes were cut", self._lines.cut)
+            self._status.damage(now, f"{self._path}: lines longer than {LINE_BYTES} bytes were cut", self._lines.cut)
             self._lines.cut = 0
         return [(LinePlace(file, offset, raw), raw) for offset, raw in lines]
 
@@ -222,7 +222,7 @@ class Follower:
             return stretch
         offset = stretch.file.size() - CATCH_UP_BYTES
         offset += stretch.file.read(offset, LINE_BYTES).find(b"\n") + 1
-        self._health.gap(now, f"{self._path}: {offset - stretch.offset} bytes were skipped, reading was too far behind")
+        self._status.gap(now, f"{self._path}: {offset - stretch.offset} bytes were skipped, reading was too far behind")
         return Stretch(stretch.file, offset)
 
     def _open_current(self, now: datetime) -> LogFile | None:
@@ -232,7 +232,7 @@ class Follower:
             self._absent = isinstance(error, FileNotFoundError)
             self._missing(now, error)
             return None
-        self._health.ok(now)
+        self._status.ok(now)
         return file
 
     def _missing(self, now: datetime, error: Exception) -> None:
@@ -240,7 +240,7 @@ class Follower:
             self._missing_since = now
         # Somebody who was never there is missed at once; one who was may be about to return.
         if self._file is None or now - self._missing_since >= GONE:
-            self._health.lose(now, f"{advice(self._path, error)}; trying again")
+            self._status.lose(now, f"{advice(self._path, error)}; trying again")
 
 
 def _last_line_start(file: LogFile) -> int:

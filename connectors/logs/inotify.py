@@ -28,7 +28,7 @@ async def readable(descriptor: int, timeout_s: float) -> None:
     """Wait until there is something to read, for `timeout_s` seconds at most.
 
     Nobody watches it while it is being read: a reader that is registered all the time would wake the loop again and again while
-    the engine is behind.
+    Docker is behind.
     """
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[None] = loop.create_future()

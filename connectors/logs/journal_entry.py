@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from connectors.logs.lines import decode
+from connectors.sources.text import decode, one_line
 from engine.facts.timestamps import from_micros
 
 _CONTAINER_FIELDS = ("CONTAINER_ID", "CONTAINER_ID_FULL", "CONTAINER_NAME")
@@ -94,4 +94,4 @@ def _text(value: object) -> tuple[str | None, bool]:
     else:
         return None, value is not None
     # One entry is one line: what a stranger put into a message must not begin a line of its own.
-    return text.replace("\n", " ").replace("\r", " "), damaged
+    return one_line(text), damaged

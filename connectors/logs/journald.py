@@ -8,18 +8,18 @@ was started, also when the child has to be started again before there was an ent
 import asyncio
 import hashlib
 import re
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 
 from connectors.logs.assembly import Assembly, LineAssembler
-from connectors.logs.emitting import Teller, utc_now
-from connectors.logs.health import Health
 from connectors.logs.journal_entry import Entry, parse_entry
-from connectors.logs.lines import LineSplitter
 from connectors.sources.backoff import backoff
+from connectors.sources.emitter import FactEmitter
+from connectors.sources.lines import LineSplitter
+from connectors.sources.status import SourceStatus
 from engine.facts import Fact
+from engine.ports.clock import Clock, event_time
 from engine.ports.sources import Sink
 
 KERNEL_MATCHES = ("_TRANSPORT=kernel",)
@@ -36,7 +36,7 @@ PROBE_S = 10.0
 STEADY_S = 60.0
 """A child that ran for so long was no failure: the next pause is a short one again."""
 TICK_S = 2.0
-"""Seconds of silence after which what is due is told: the state of the source, the end of a report."""
+"""Seconds of silence after which what is due is emitted: the state of the source, the end of a report."""
 SETTLE_S = 0.25
 """The same until journalctl is known to run well: what it cannot do it says at once."""
 PENDING_S = 0.1
@@ -46,7 +46,7 @@ _STDERR_CHARS = 512
 
 
 class Journald:
-    """Follows the journal and tells what its entries say."""
+    """Follows the journal and emits what its entries say."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Journald:
         matches: Sequence[str],
         name: str,
         source: str,
-        host: str = "",
+        clock: Clock,
         journalctl: Sequence[str] = ("journalctl",),
     ) -> None:
         """Nothing is started yet.
@@ -64,52 +64,48 @@ class Journald:
             assembler: recognises the messages.
             matches: what journalctl is to select: `-u`, `docker.service`, or `FIELD=value`.
             name: of the cursor, the task and the `source` fact.
-            source: what the facts say told them: kernel, dockerd, kubelet.
-            host: name of the host, for the facts.
+            source: the facts' `source`: kernel, dockerd, kubelet.
+            clock: for the time of lines that have none, and for pauses.
             journalctl: the program and arguments before all others (`--directory=…`, say).
         """
-        self._name = name
+        self.name = name
+        self._clock = clock
         self._source = source
         self._matches = tuple(matches)
         self._journalctl = tuple(journalctl)
-        self._health = Health(name, host)
+        self._status = SourceStatus(name)
         self._assembly: Assembly[tuple[str, str | None]] = Assembly(
-            assembler, host=host, source=source, name_of=lambda mark: f"journal-{_digest(mark[0])}"
+            assembler, source=source, name_of=lambda mark: f"journal-{_digest(mark[0])}"
         )
         self._last: str | None = None
         self._expected: str | None = None
-        self._begun = utc_now()
+        self._begun = event_time(clock)
         self._resumed = False
         self._stderr = ""
 
-    @property
-    def name(self) -> str:
-        """Name of its cursor, its task and its `source` fact."""
-        return self._name
-
     async def run(self, sink: Sink, cursor: str | None) -> None:
-        """Tell facts until cancelled. A journalctl that is missing or ends is a `source` fact and is started again."""
+        """Emit facts until cancelled. A journalctl that is missing or ends is a `source` fact and is started again."""
         # A cursor of another kind of log is none of ours.
         self._last = cursor if cursor is not None and re.match(r"s=[0-9a-f]+;", cursor) else None
         self._resumed = self._last is not None
-        self._begun = utc_now()
-        teller = Teller(sink, self._health, cursor)
+        self._begun = event_time(self._clock)
+        emitter = FactEmitter(sink, self._status, cursor, clock=self._clock)
         pauses = backoff()
         while True:
-            started = time.monotonic()
-            error = await self._once(teller)
-            self._health.lose(utc_now(), error)
-            await teller.tell([], self._cursor)
-            if time.monotonic() - started > STEADY_S:
+            started = self._clock.monotonic()
+            error = await self._once(emitter)
+            self._status.lose(event_time(self._clock), error)
+            await emitter.emit([], self._cursor)
+            if self._clock.monotonic() - started > STEADY_S:
                 pauses = backoff()
-            await asyncio.sleep(next(pauses))
+            await self._clock.sleep(next(pauses))
 
     def _command(self) -> list[str]:
         # --all: without it a field of 4,096 bytes or more is printed as null. --no-tail: -f alone shows ten entries of the past.
         begin = f"--since=@{int(self._begun.timestamp())}" if self._last is None else f"--cursor={self._last}"
         return [*self._journalctl, "--quiet", "--follow", "--output=json", "--all", "--no-tail", begin, *self._matches]
 
-    async def _once(self, teller: Teller) -> str:
+    async def _once(self, emitter: FactEmitter) -> str:
         """Run journalctl until it ends; why it did."""
         try:
             if not await self._sees_something():
@@ -117,7 +113,7 @@ class Journald:
                     "journalctl shows no entry at all; is journald running on this host, and may its journal be read from here?"
                 )
             async with self._child() as child:
-                await self._follow(child, teller)
+                await self._follow(child, emitter)
                 code = await child.wait()
         except OSError as error:
             return (
@@ -126,7 +122,7 @@ class Journald:
             )
         said = self._stderr.strip()
         if "seek to cursor" in said:
-            self._health.gap(utc_now(), f"journald does not know the cursor any more: {said}")
+            self._status.gap(event_time(self._clock), f"journald does not know the cursor any more: {said}")
             self._last = None
         return f"journalctl ended with status {code}" + (f": {said}" if said else "")
 
@@ -155,7 +151,7 @@ class Journald:
         )
         self._expected = self._last
         self._stderr = ""
-        listener = asyncio.create_task(self._listen(child.stderr), name=f"{self._name}: stderr of journalctl")
+        listener = asyncio.create_task(self._listen(child.stderr), name=f"{self.name}: stderr of journalctl")
         try:
             yield child
         finally:
@@ -169,66 +165,66 @@ class Journald:
         while stderr is not None and (chunk := await stderr.read(_STDERR_CHARS)):
             self._stderr = (self._stderr + chunk.decode(errors="replace"))[-_STDERR_CHARS:]
 
-    async def _follow(self, child: asyncio.subprocess.Process, teller: Teller) -> None:
+    async def _follow(self, child: asyncio.subprocess.Process, emitter: FactEmitter) -> None:
         stdout = child.stdout
         splitter = LineSplitter(limit=ENTRY_BYTES)
-        heard = False
+        received = False
         while stdout is not None:
             try:
                 async with asyncio.timeout(self._patience_s()):
                     chunk = await stdout.read(CHUNK_BYTES)
             except TimeoutError:
-                now = utc_now()
-                self._silence(now, heard=heard)
-                await teller.tell(self._assembly.flush(now), self._cursor)
+                now = event_time(self._clock)
+                self._silence(now, received=received)
+                await emitter.emit(self._assembly.flush(now), self._cursor)
                 continue
             if not chunk:
                 return
             facts: list[Fact] = []
             for _, raw in splitter.feed(chunk):
-                heard = True
+                received = True
                 facts += self._take(raw)
-            await teller.tell(facts, self._cursor)
+            await emitter.emit(facts, self._cursor)
             await asyncio.sleep(0)
 
     def _patience_s(self) -> float:
         if self._assembly.held is not None:
             return PENDING_S
-        return TICK_S if self._health.status == "ok" else SETTLE_S
+        return TICK_S if self._status.status == "ok" else SETTLE_S
 
-    def _silence(self, now: datetime, *, heard: bool) -> None:
+    def _silence(self, now: datetime, *, received: bool) -> None:
         """No entry for a while: fine, unless journalctl has complained instead of showing any."""
         said = self._stderr.strip()
         if not said:
-            self._health.ok(now)
+            self._status.ok(now)
             return
-        if heard:
-            self._health.gap(now, f"journalctl: {said}")
+        if received:
+            self._status.gap(now, f"journalctl: {said}")
         else:
-            self._health.lose(now, f"journalctl: {said}; is journald running, and may its journal be read?")
+            self._status.lose(now, f"journalctl: {said}; is journald running, and may its journal be read?")
             return
         self._stderr = ""
 
     def _take(self, raw: bytes) -> list[Fact]:
-        now = utc_now()
+        now = event_time(self._clock)
         try:
             entry = parse_entry(raw)
         except ValueError as error:
-            self._health.damage(now, f"journald: an entry that cannot be read ({error}) or is longer than {ENTRY_BYTES} bytes")
+            self._status.damage(now, f"journald: an entry that cannot be read ({error}) or is longer than {ENTRY_BYTES} bytes")
             return []
-        self._health.ok(now)
+        self._status.ok(now)
         before, self._last = self._last, entry.cursor
         expected, self._expected = self._expected, None
         if expected is not None:
             if entry.cursor == expected:
                 return []  # the one that was read last
-            self._health.gap(now, "the journal was cut off beyond what was read last; entries may be missing")
+            self._status.gap(now, "the journal was cut off beyond what was read last; entries may be missing")
         elif not self._resumed and entry.at < self._begun:
             return []  # --since counts whole seconds
         if not self._is_evidence(entry):
             return []
         if entry.damaged:
-            self._health.damage(now, "journald: messages that are not valid UTF-8, hold NUL bytes, or cannot be read")
+            self._status.damage(now, "journald: messages that are not valid UTF-8, hold NUL bytes, or cannot be read")
         if entry.text is None:
             return []
         return self._assembly.feed(entry.text, entry.at, (entry.cursor, before))

@@ -1,7 +1,7 @@
 """The kernel's ring buffer, /dev/kmsg, as a source of facts.
 
 What is read at start: with a cursor of this boot, what came after it; with one of an earlier boot, all that the ring holds,
-because all of it was said since dockwarden last looked; without one, nothing but what comes from now on, because old troubles may
+because all of it was said since dockwarden last looked; without one, nothing but what comes from now on, because old problems may
 be long over. There is no seeking to a sequence number: the ring is read from its beginning (some thousand records, milliseconds)
 and what is known is passed over.
 """
@@ -11,19 +11,19 @@ import errno
 import os
 import re
 import select
-import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from connectors.logs.assembly import Assembly, LineAssembler
-from connectors.logs.emitting import Teller, utc_now
-from connectors.logs.health import Health
 from connectors.logs.inotify import readable
 from connectors.logs.kmsg_record import Joiner, KernelLine, moment, parse_record
 from connectors.sources.backoff import backoff
+from connectors.sources.emitter import FactEmitter
+from connectors.sources.status import SourceStatus
 from engine.errors import SourceError
 from engine.facts import Fact
+from engine.ports.clock import Clock, event_time
 from engine.ports.sources import Sink
 
 KMSG = "/dev/kmsg"
@@ -67,7 +67,7 @@ def kernel_version() -> tuple[int, int]:
 
 
 class KernelRing:
-    """Tells what the kernel says.
+    """Emits what the kernel says.
 
     Records that processes wrote are passed over; records that were overwritten before they were read are counted as lost, by
     their sequence numbers.
@@ -77,52 +77,48 @@ class KernelRing:
         self,
         assembler: LineAssembler,
         *,
+        clock: Clock,
         name: str = "kernel",
         source: str = "kernel",
-        host: str = "",
         path: str = KMSG,
         open_device: Callable[[str], int] = open_kmsg,
         boot: str | None = None,
         kernel: tuple[int, int] | None = None,
     ) -> None:
         """What every log source takes, and for tests another device, boot and kernel."""
-        self._name = name
+        self.name = name
+        self._clock = clock
         self._path = path
         self._open = open_device
         self._boot = boot_id() if boot is None else boot
-        self._health = Health(name, host)
+        self._status = SourceStatus(name)
         self._assembly: Assembly[int] = Assembly(
-            assembler, host=host, source=source, name_of=lambda sequence: f"kmsg-{self._boot[:8]}-{sequence}"
+            assembler, source=source, name_of=lambda sequence: f"kmsg-{self._boot[:8]}-{sequence}"
         )
         self._joiner = Joiner(kernel_version() if kernel is None else kernel)
         self._last: int | None = None
         self._only_new = False
         self._drained: float | None = None
 
-    @property
-    def name(self) -> str:
-        """Name of its cursor, its task and its `source` fact."""
-        return self._name
-
     async def run(self, sink: Sink, cursor: str | None) -> None:
-        """Tell facts until cancelled. A device that cannot be read is a `source` fact and is tried again."""
+        """Emit facts until cancelled. A device that cannot be read is a `source` fact and is tried again."""
         self._resume(cursor)
-        teller = Teller(sink, self._health, cursor)
+        emitter = FactEmitter(sink, self._status, cursor, clock=self._clock)
         pauses = backoff()
         while True:
-            opened = time.monotonic()
+            opened = self._clock.monotonic()
             try:
                 device = self._open(self._path)
                 try:
-                    await self._read(device, teller)
+                    await self._read(device, emitter)
                 finally:
                     os.close(device)
             except (OSError, SourceError) as error:
                 if self._drained is not None and self._drained >= opened:
-                    pauses = backoff()  # it was read to its end: this is a new trouble
-                self._health.lose(utc_now(), _advice(self._path, error))
-                await teller.tell([], self._cursor)
-                await asyncio.sleep(next(pauses))
+                    pauses = backoff()  # it was read to its end: this is a new problem
+                self._status.lose(event_time(self._clock), _advice(self._path, error))
+                await emitter.emit([], self._cursor)
+                await self._clock.sleep(next(pauses))
 
     def _resume(self, cursor: str | None) -> None:
         boot, colon, sequence = (cursor or "").partition(":")
@@ -139,30 +135,30 @@ class KernelRing:
         last = self._last if first_held is None else first_held - 1
         return None if last is None else f"{self._boot}:{last}"
 
-    async def _read(self, device: int, teller: Teller) -> None:
+    async def _read(self, device: int, emitter: FactEmitter) -> None:
         # An overrun makes kmsg report POLLERR beside POLLIN, and libuv, under uvloop, takes a descriptor with POLLERR for broken
         # and stops watching it. An epoll descriptor around it is merely readable.
         with select.epoll() as ready:
             ready.register(device, select.EPOLLIN)
             while True:
-                began = time.monotonic()
+                began = self._clock.monotonic()
                 facts, drained = self._read_batch(device)
                 if not drained:
-                    await teller.tell(facts, self._cursor)
+                    await emitter.emit(facts, self._cursor)
                     await asyncio.sleep(0)
                     continue
                 self._drained = began
                 self._only_new = False
-                now = utc_now()
-                self._health.ok(now)
+                now = event_time(self._clock)
+                self._status.ok(now)
                 facts += self._assembly.flush(now)
-                await teller.tell(facts, self._cursor)
+                await emitter.emit(facts, self._cursor)
                 await readable(ready.fileno(), HEARTBEAT_S if self._assembly.held is None else PENDING_S)
 
     def _read_batch(self, device: int) -> tuple[list[Fact], bool]:
         """Facts of the next records, and whether there are no more for now."""
-        now = utc_now()
-        monotonic = time.monotonic()
+        now = event_time(self._clock)
+        monotonic = self._clock.monotonic()
         boot = now - timedelta(seconds=monotonic)
         not_before = None if self._drained is None else now - timedelta(seconds=monotonic - self._drained)
         facts: list[Fact] = []
@@ -177,7 +173,7 @@ class KernelRing:
                 if error.errno == errno.EPIPE:
                     continue  # overwritten before it was read: the next sequence number tells how many were
                 if error.errno == errno.EINVAL:
-                    self._health.damage(now, f"{self._path}: a record longer than {RECORD_BYTES} bytes")
+                    self._status.damage(now, f"{self._path}: a record longer than {RECORD_BYTES} bytes")
                     continue
                 raise
             if not data:
@@ -189,19 +185,19 @@ class KernelRing:
         try:
             record = parse_record(data)
         except ValueError:
-            self._health.damage(now, f"{self._path}: a record that cannot be read: {data[:80]!r}")
+            self._status.damage(now, f"{self._path}: a record that cannot be read: {data[:80]!r}")
             return []
         if self._last is not None and record.sequence <= self._last:
             return []
         if self._last is not None and not self._only_new and record.sequence > self._last + 1:
             lost = record.sequence - self._last - 1
-            self._health.gap(now, f"{lost} kernel records were overwritten before they were read", lost)
+            self._status.gap(now, f"{lost} kernel records were overwritten before they were read", lost)
         self._last = record.sequence
         if self._only_new or not record.by_kernel:
             return []
         text, damaged = record.text()
         if damaged:
-            self._health.damage(now, f"{self._path}: records that are not valid UTF-8 or hold NUL bytes")
+            self._status.damage(now, f"{self._path}: records that are not valid UTF-8 or hold NUL bytes")
         line = KernelLine(record.sequence, moment(record.micros, boot, not_before=not_before, now=now), text)
         facts: list[Fact] = []
         for whole in self._joiner.add(line, record.flags):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from connectors.logs.lines import decode
+from connectors.sources.text import decode, one_line
 
 FRAGMENTS_CHANGED_IN = (4, 9)
 """Linux 4.9 ("printk: remove games with previous record flags") changed what the flag `c` says. Before, `c` was the first
@@ -48,7 +48,7 @@ class Record:
         if b"\\" in raw:
             raw = _ESCAPE.sub(lambda match: bytes((int(match[1], 16),)), raw)
         text, damaged = decode(raw)
-        return text.replace("\n", " ").replace("\r", " "), damaged
+        return one_line(text), damaged
 
     def dictionary(self) -> dict[str, str]:
         """What stands below the text: the device it is about, say."""

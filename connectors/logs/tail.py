@@ -4,13 +4,14 @@ import asyncio
 from contextlib import suppress
 
 from connectors.logs.assembly import Assembly, LineAssembler
-from connectors.logs.emitting import Teller, utc_now
 from connectors.logs.follower import Follower, Line, LinePlace, advice
-from connectors.logs.health import Health
 from connectors.logs.inotify import FileWatch
-from connectors.logs.lines import decode
 from connectors.sources.backoff import backoff
+from connectors.sources.emitter import FactEmitter
+from connectors.sources.status import SourceStatus
+from connectors.sources.text import decode
 from engine.facts import Fact
+from engine.ports.clock import Clock, event_time
 from engine.ports.sources import Sink
 
 LOOK_S = 2.0
@@ -30,10 +31,10 @@ a thousand times."""
 
 
 class FileTail:
-    """Follows a file across rotation and tells what its lines say."""
+    """Follows a file across rotation and emits what its lines say."""
 
     def __init__(
-        self, path: str, assembler: LineAssembler, *, name: str, source: str, host: str = "", poll_s: float | None = None
+        self, path: str, assembler: LineAssembler, *, name: str, source: str, clock: Clock, poll_s: float | None = None
     ) -> None:
         """Nothing is opened yet.
 
@@ -41,39 +42,35 @@ class FileTail:
             path: of the log as it is named while it is written; need not exist yet.
             assembler: recognises its lines.
             name: of the cursor, the task and the `source` fact.
-            source: what the facts say told them: kernel, dockerd, kubelet.
-            host: name of the host, for the facts.
+            source: the facts' `source`: kernel, dockerd, kubelet.
+            clock: for the time of lines that have none, and for pauses.
             poll_s: seconds between two looks at a file in which nothing happens; None for what is usual.
         """
-        self._name = name
+        self.name = name
+        self._clock = clock
         self._path = path
         self._poll_s = poll_s
-        self._health = Health(name, host)
+        self._status = SourceStatus(name)
         self._assembly: Assembly[LinePlace] = Assembly(
-            assembler, host=host, source=source, name_of=lambda place: f"log-{name}-{place.label}"
+            assembler, source=source, name_of=lambda place: f"log-{name}-{place.label}"
         )
-        self._follower = Follower(path, self._health)
-
-    @property
-    def name(self) -> str:
-        """Name of its cursor, its task and its `source` fact."""
-        return self._name
+        self._follower = Follower(path, self._status)
 
     async def run(self, sink: Sink, cursor: str | None) -> None:
-        """Tell facts until cancelled. A file that is missing or unreadable is a `source` fact and is looked for again."""
-        teller = Teller(sink, self._health, cursor)
+        """Emit facts until cancelled. A file that is missing or unreadable is a `source` fact and is looked for again."""
+        emitter = FactEmitter(sink, self._status, cursor, clock=self._clock)
         watch = FileWatch()
         try:
             pauses = backoff()
-            with suppress(OSError):  # it will be said by the first look
-                self._follower.begin(cursor, utc_now())
+            with suppress(OSError):  # the first look reports it
+                self._follower.begin(cursor, event_time(self._clock))
             while True:
                 try:
-                    await self._to_the_end(teller)
+                    await self._to_the_end(emitter)
                 except OSError as error:
-                    self._health.lose(utc_now(), advice(self._path, error))
-                    await teller.tell([], self._cursor)
-                    await asyncio.sleep(next(pauses))
+                    self._status.lose(event_time(self._clock), advice(self._path, error))
+                    await emitter.emit([], self._cursor)
+                    await self._clock.sleep(next(pauses))
                     continue
                 pauses = backoff()
                 await self._rest(watch)
@@ -83,7 +80,7 @@ class FileTail:
 
     async def _rest(self, watch: FileWatch) -> None:
         """Until the file is written, or it is time for a look."""
-        await asyncio.sleep(PAUSE_S)
+        await self._clock.sleep(PAUSE_S)
         file = self._follower.file
         if file is None:
             watch.forget()
@@ -93,22 +90,22 @@ class FileTail:
         pace = usual if self._poll_s is None else self._poll_s
         await watch.wait(pace if self._assembly.held is None else min(pace, PENDING_S))
 
-    async def _to_the_end(self, teller: Teller) -> None:
+    async def _to_the_end(self, emitter: FactEmitter) -> None:
         """Read all there is. Gives way to the rest of the process after every chunk."""
         while True:
-            now = utc_now()
+            now = event_time(self._clock)
             lines = self._follower.read(now)
             if lines is None:
                 lines = self._follower.look(now)
             if lines is None:
-                await teller.tell(self._assembly.flush(now), self._cursor)
+                await emitter.emit(self._assembly.flush(now), self._cursor)
                 return
-            await teller.tell(self._facts(lines), self._cursor)
+            await emitter.emit(self._facts(lines), self._cursor)
             await asyncio.sleep(0)
 
     def _facts(self, lines: list[Line]) -> list[Fact]:
         facts: list[Fact] = []
-        now = utc_now()
+        now = event_time(self._clock)
         damaged = 0
         for place, raw in lines:
             text, broken = decode(raw)
@@ -117,7 +114,7 @@ class FileTail:
             if found:
                 facts += found
         if damaged:
-            self._health.damage(now, f"{self._path}: lines that are not valid UTF-8 or hold NUL bytes", damaged)
+            self._status.damage(now, f"{self._path}: lines that are not valid UTF-8 or hold NUL bytes", damaged)
         return facts
 
     def _cursor(self) -> str | None:

@@ -2,7 +2,7 @@
 
 What decides whose a mount is, is not how its path looks but the directory it is mounted on, by device and path within the
 device's file system: that is the same in every namespace, whatever prefix (`/rootfs`) or symbolic link led there, and it is
-what the kernel finds busy. Paths and options count too, but only for ids that this engine's data root has: a Docker inside a
+what the kernel finds busy. Paths and options count too, but only for ids that this Docker's data root has: a Docker inside a
 container has mounts that look just like ours.
 
 Not looked at: namespaces of single threads (/proc/PID/task), and those that only an open file keeps alive.
@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from connectors.host import proc as processes
-from connectors.host.cgroups import container_of_pid
 from connectors.mounts.layers import FOLDERS_OF_CONTAINERS, Layers, Mark, mark_of_file_system, mark_of_path
-from connectors.mounts.mountinfo import Mount, holding, parse, place, shown
+from connectors.mounts.mountinfo import Mount, holding, parse, place
+from connectors.sources import proc as processes
+from connectors.sources.proc import container_of_pid
+from connectors.sources.text import shown
 from engine.errors import SourceError
 
 _MOUNTINFO_LIMIT = 32 * 1024 * 1024
@@ -78,19 +79,19 @@ class MountScanner:
         self,
         data_root: Callable[[], Path | None],
         *,
-        engine_pid: Callable[[], int | None] = lambda: None,
+        daemon_pid: Callable[[], int | None] = lambda: None,
         proc: Path = processes.PROC,
     ) -> None:
-        """A scanner for one engine.
+        """A scanner for one daemon.
 
         Args:
-            data_root: the engine's data root, as the engine names it; None while it is not known.
-            engine_pid: process id of dockerd, whose namespace is never a holder; None while it is not known. Asked once a scan,
+            data_root: Docker's data root, as Docker names it; None while it is not known.
+            daemon_pid: process id of dockerd, whose namespace is never a holder; None while it is not known. Asked once a scan,
                 in the thread of the scan: it may block for a moment.
             proc: where procfs of the host's process ids is.
         """
         self._data_root = data_root
-        self._engine_pid = engine_pid
+        self._daemon_pid = daemon_pid
         self._proc = proc
         self._layers: Layers | None = None
         self._lock = threading.Lock()
@@ -108,7 +109,7 @@ class MountScanner:
         """
         root = self._data_root()
         if root is None:
-            raise SourceError("the engine's data root is not known yet")
+            raise SourceError("Docker's data root is not known yet")
         if not self._lock.acquire(timeout=_LOCK_WAIT_S):
             raise SourceError("another look through the mounts has not come to an end")
         try:
@@ -116,13 +117,13 @@ class MountScanner:
         finally:
             self._lock.release()
 
-    def _hosts_own(self, engine_pid: int | None) -> frozenset[int]:
-        """Namespaces that are no holders: the engine's and the host's; also our own where the host's cannot be told."""
+    def _hosts_own(self, daemon_pid: int | None) -> frozenset[int]:
+        """Namespaces that are no holders: Docker's and the host's; also our own where the host's cannot be told."""
         first = processes.namespace(1, "mnt", self._proc)
         own = processes.namespace(os.getpid(), "mnt", self._proc)
-        engines = None if engine_pid is None else processes.namespace(engine_pid, "mnt", self._proc)
+        daemons = None if daemon_pid is None else processes.namespace(daemon_pid, "mnt", self._proc)
         # A sidecar that runs in a container with the data root mounted may be the very one that holds.
-        found = {first, engines} if first is not None else {own, engines}
+        found = {first, daemons} if first is not None else {own, daemons}
         return frozenset(number for number in found if number is not None)
 
     def mounts_of(self, holder: Holder) -> dict[int, Mount]:
@@ -133,10 +134,10 @@ class MountScanner:
 
     def holders(self) -> Iterator[Holder | None]:
         """One process for each mount namespace that is not the host's; None for each process that may not be looked at."""
-        return self._holders(self._engine_pid())
+        return self._holders(self._daemon_pid())
 
-    def _holders(self, engine_pid: int | None) -> Iterator[Holder | None]:
-        seen = set(self._hosts_own(engine_pid))
+    def _holders(self, daemon_pid: int | None) -> Iterator[Holder | None]:
+        seen = set(self._hosts_own(daemon_pid))
         for pid in processes.pids(self._proc):
             namespace = processes.namespace(pid, "mnt", self._proc)
             if namespace is None:
@@ -153,13 +154,13 @@ class MountScanner:
             yield Holder(pid, who.started, namespace, container_of_pid(pid, self._proc))
 
     def _scan(self, root: Path, container: str | None) -> Scan:
-        engine_pid = self._engine_pid()
-        layers = self._layers_of(root, engine_pid)
+        daemon_pid = self._daemon_pid()
+        layers = self._layers_of(root, daemon_pid)
         layers.refresh()
-        home = self._home(root, engine_pid)
+        home = self._home(root, daemon_pid)
         found: list[HeldMount] = []
         namespaces = unreadable = 0
-        for holder in self._holders(engine_pid):
+        for holder in self._holders(daemon_pid):
             if holder is None:
                 unreadable += 1
                 continue
@@ -169,18 +170,18 @@ class MountScanner:
             found.extend(held for held in _held(holder, parse(raw), layers, home) if container in (None, held.owner))
         return Scan(tuple(found), namespaces, unreadable)
 
-    def _layers_of(self, root: Path, engine_pid: int | None) -> Layers:
+    def _layers_of(self, root: Path, daemon_pid: int | None) -> Layers:
         seen_at = root
-        if not root.exists() and engine_pid is not None:
-            # In a container of our own without the data root: through the engine's eyes (proc_pid_root(5)).
-            seen_at = self._proc / str(engine_pid) / "root" / root.relative_to("/")
+        if not root.exists() and daemon_pid is not None:
+            # In a container of our own without the data root: through Docker's eyes (proc_pid_root(5)).
+            seen_at = self._proc / str(daemon_pid) / "root" / root.relative_to("/")
         if self._layers is None or self._layers.root != seen_at:
             self._layers = Layers(seen_at)
         return self._layers
 
-    def _home(self, root: Path, engine_pid: int | None) -> tuple[bytes, bytes] | None:
-        """Where the data root lies, by the engine's mounts, else the host's, else our own."""
-        for pid in (engine_pid, 1, os.getpid()):
+    def _home(self, root: Path, daemon_pid: int | None) -> tuple[bytes, bytes] | None:
+        """Where the data root lies, by Docker's mounts, else the host's, else our own."""
+        for pid in (daemon_pid, 1, os.getpid()):
             raw = None if pid is None else processes.read(self._proc / str(pid) / "mountinfo", _MOUNTINFO_LIMIT)
             if raw:
                 return holding(os.fsencode(root), parse(raw))
@@ -198,7 +199,7 @@ def _held(holder: Holder, mounts: dict[int, Mount], layers: Layers, home: tuple[
 
 
 def _owner(mount: Mount, mounts: dict[int, Mount], layers: Layers, home: tuple[bytes, bytes] | None) -> str | None:
-    """The container a mount belongs to; None when it is none of this engine's, or the root of the namespace itself."""
+    """The container a mount belongs to; None when it is none of this Docker's, or the root of the namespace itself."""
     if mount.point == b"/":
         return None
     marks: list[tuple[Mark | None, bool]] = [(mark_of_file_system(mount.source, mount.options), False)]

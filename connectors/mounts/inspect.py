@@ -1,16 +1,16 @@
 """Looks for held mounts: of one container when asked (an action), of all at a slow pace (a source)."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from connectors.mounts.holders import HeldMount, MountScanner, Scan
 from connectors.mounts.leaks import RELEASABLE, LeakBook, NameOf, StatusOf, leak_fact, no_name
-from connectors.sources.periodic import Facts, PeriodicSource, utc_now
+from connectors.sources.periodic import Facts, PeriodicSource
 from connectors.sources.threads import Worker
-from engine.errors import EngineError, SourceError
-from engine.ports.actions import Outcome
+from engine.errors import DockerError, SourceError
+from engine.ports.actions import Outcome, failed
+from engine.ports.clock import Clock, event_time
 from engine.ports.sources import Sink
 
 SCAN_LIMIT_S = 30.0
@@ -22,11 +22,11 @@ _AT_ONCE = 8
 
 
 async def status_or_unknown(status_of: StatusOf, container: str) -> str:
-    """Status of a container; `unknown` when the engine does not tell in time. Unknown is never reason enough to act."""
+    """Status of a container; `unknown` when Docker does not answer in time. Unknown is never reason enough to act."""
     try:
         async with asyncio.timeout(_STATUS_LIMIT_S):
             return await status_of(container)
-    except (TimeoutError, EngineError):
+    except (TimeoutError, DockerError):
         return "unknown"
 
 
@@ -46,6 +46,8 @@ async def statuses(status_of: StatusOf, containers: Iterable[str]) -> dict[str, 
 class InspectMounts:
     """The action `inspect_mounts`: who holds mounts of this container."""
 
+    name = "inspect_mounts"
+
     def __init__(
         self,
         scanner: MountScanner,
@@ -53,21 +55,14 @@ class InspectMounts:
         *,
         status_of: StatusOf,
         name_of: NameOf = no_name,
-        host: str,
-        now: Callable[[], datetime] = utc_now,
+        clock: Clock,
     ) -> None:
         self._scanner = scanner
         self._book = book
         self._status_of = status_of
         self._name_of = name_of
-        self._host = host
-        self._now = now
+        self._clock = clock
         self._worker = Worker("inspect-mounts")
-
-    @property
-    def name(self) -> str:
-        """Its name in the catalogue."""
-        return "inspect_mounts"
 
     async def run(self, params: Mapping[str, Any]) -> Outcome:
         """Look through all namespaces for mounts of `container`. Found or not, having looked is success."""
@@ -75,24 +70,24 @@ class InspectMounts:
         try:
             scan = await self._worker.run(lambda: self._scanner.scan(owner), timeout_s=SCAN_LIMIT_S)
         except TimeoutError:
-            return Outcome(ok=False, error="reading the mount tables took too long", error_kind="timeout")
+            return failed("timeout", "reading the mount tables took too long")
         except SourceError as error:
-            return Outcome(ok=False, error=str(error), error_kind="failed")
+            return failed("failed", str(error))
         status = await status_or_unknown(self._status_of, owner)
-        at = self._now()
-        leaks = [leak_fact(held, status=status, name_of=self._name_of, at=at, host=self._host) for held in scan.held]
-        facts = self._book.settle(leaks, at=at, host=self._host, owner=owner, repeat=True)
+        at = event_time(self._clock)
+        leaks = [leak_fact(held, status=status, name_of=self._name_of, at=at) for held in scan.held]
+        facts = self._book.settle(leaks, at=at, owner=owner, repeat=True)
         if not leaks and scan.unreadable and not scan.namespaces:
-            return Outcome(ok=False, error=blind(scan), error_kind="denied", facts=tuple(facts))
+            return failed("denied", no_access_reason(scan), facts=facts)
         return Outcome(ok=True, detail=_summary(scan), facts=tuple(facts))
 
 
 _ROOT_KNOWN_S = 1.0
-"""Pace at which it is looked whether the engine has told its data root."""
+"""Pace at which it is looked whether the data root is known."""
 
 
 class MountSweep(PeriodicSource):
-    """Tells, at a slow pace, of held mounts whose owner is dead, being removed or gone.
+    """Emits, at a slow pace, held mounts whose owner is dead, being removed or gone.
 
     For the leaks that no failed deletion draws attention to: on newer kernels they keep disk space, not the deletion.
     """
@@ -104,11 +99,10 @@ class MountSweep(PeriodicSource):
         *,
         status_of: StatusOf,
         name_of: NameOf = no_name,
-        host: str,
+        clock: Clock,
         interval_s: float = 300.0,
-        now: Callable[[], datetime] = utc_now,
     ) -> None:
-        super().__init__(name="mounts", host=host, interval_s=interval_s, now=now)
+        super().__init__(name="mounts", interval_s=interval_s, clock=clock)
         self._scanner = scanner
         self._book = book
         self._status_of = status_of
@@ -116,27 +110,27 @@ class MountSweep(PeriodicSource):
         self._worker = Worker("sweep-mounts")
 
     async def run(self, sink: Sink, cursor: str | None) -> None:
-        """Look until cancelled, from when the engine has told its data root: until then there is nothing to look for."""
-        while not self._scanner.ready:  # noqa: ASYNC110  once, for seconds: no signal from the engine's side is worth it
-            await asyncio.sleep(_ROOT_KNOWN_S)
+        """Look until cancelled, from when the data root is known: until then there is nothing to look for."""
+        while not self._scanner.ready:
+            await self._clock.sleep(_ROOT_KNOWN_S)
         await super().run(sink, cursor)
 
     async def look(self) -> Facts:
-        """Read every namespace once, ask once about every owner, and tell what changed since the last look."""
+        """Read every namespace once, ask once about every owner, and emit what changed since the last look."""
         scan = await self._worker.run(self._scanner.scan, timeout_s=SCAN_LIMIT_S)
         if scan.unreadable and not scan.namespaces:
-            raise SourceError(blind(scan))
+            raise SourceError(no_access_reason(scan))
         status = await statuses(self._status_of, (held.owner for held in scan.held))
         at = self._now()
         leaks = [
-            leak_fact(held, status=status[held.owner], name_of=self._name_of, at=at, host=self._host)
+            leak_fact(held, status=status[held.owner], name_of=self._name_of, at=at)
             for held in scan.held
             if status[held.owner] in RELEASABLE
         ]
-        return self._book.settle(leaks, at=at, host=self._host)
+        return self._book.settle(leaks, at=at)
 
 
-def blind(scan: Scan) -> str:
+def no_access_reason(scan: Scan) -> str:
     """Why nothing was found, when nothing could be."""
     return (
         f"the mount namespaces of {scan.unreadable} processes may not be looked at:"

@@ -1,4 +1,4 @@
-"""Which directories of the engine's data root belong to which container. Reads that folder; knows nothing of namespaces.
+"""Which directories of Docker's data root belong to which container. Reads that folder; knows nothing of namespaces.
 
 A container's root file system is kept under a name of the storage driver's own, the mount id, which stands in
 `<root>/image/<driver>/layerdb/mounts/<container id>/mount-id` (moby: layer/filestore.go).
@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from connectors.host.proc import read
+from connectors.sources.proc import read
 
 _ID = re.compile(r"[0-9a-f]{64}")
 

@@ -48,14 +48,6 @@ def unescape(raw: bytes) -> bytes:
     return _OCTAL.sub(lambda found: bytes((int(found.group(1), 8) & 0xFF,)), raw)
 
 
-def shown(name: bytes) -> str:
-    r"""A name as facts and people see it: what is no UTF-8, and control characters, as `\xNN`. For showing only."""
-    text = name.decode("utf-8", "backslashreplace")
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
-
-
 def parse_line(line: bytes) -> Mount | None:
     """One line; None when it is no line of mountinfo."""
     fields = line.split(b" ")

@@ -2,22 +2,21 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from connectors.mounts.holders import HeldMount, MountScanner, Scan
-from connectors.mounts.inspect import SCAN_LIMIT_S, blind, status_or_unknown
+from connectors.mounts.inspect import SCAN_LIMIT_S, no_access_reason, status_or_unknown
 from connectors.mounts.leaks import RELEASABLE, LeakBook, StatusOf
-from connectors.mounts.mountinfo import shown
 from connectors.mounts.release import Answer, release
-from connectors.sources.periodic import utc_now
+from connectors.sources.text import shown
 from connectors.sources.threads import Worker
-from engine.errors import EngineError, SourceError
+from engine.errors import DockerError, SourceError
 from engine.facts.outcomes import ErrorKind
-from engine.ports.actions import Outcome
+from engine.ports.actions import Outcome, failed
+from engine.ports.clock import Clock, event_time
 
 ExecIn = Callable[[str, Sequence[str]], Awaitable[tuple[int, str]]]
-"""Runs a command in a container: exit code and output. May raise EngineError."""
+"""Runs a command in a container: exit code and output. May raise DockerError."""
 
 _EXEC_LIMIT_S = 20.0
 _OUTPUT_SHOWN = 300
@@ -29,6 +28,8 @@ class Unmount:
     Everything is looked at afresh when it runs; what a fact said some seconds ago decides nothing.
     """
 
+    name = "unmount"
+
     def __init__(
         self,
         scanner: MountScanner,
@@ -36,32 +37,24 @@ class Unmount:
         *,
         status_of: StatusOf,
         exec_in: ExecIn | None = None,
-        host: str,
-        now: Callable[[], datetime] = utc_now,
+        clock: Clock,
     ) -> None:
         """The action.
 
         Args:
             scanner: finds the mount again.
-            book: the leaks told so far.
+            book: the leaks emitted so far.
             status_of: status of a container, asked at the moment of acting.
             exec_in: `docker exec`, for when this process may not enter the holder's namespace; None: it is not tried.
-            host: name of the host, for the facts.
-            now: the clock.
+            clock: for event times.
         """
         self._scanner = scanner
         self._book = book
         self._status_of = status_of
         self._exec_in = exec_in
-        self._host = host
-        self._now = now
+        self._clock = clock
         self._worker = Worker("unmount")
         self._one_at_a_time = asyncio.Lock()
-
-    @property
-    def name(self) -> str:
-        """Its name in the catalogue."""
-        return "unmount"
 
     async def run(self, params: Mapping[str, Any]) -> Outcome:
         """Unmount what `holder` has of `container` at `path`. That it is gone already is success."""
@@ -72,19 +65,19 @@ class Unmount:
                 held = [each for each in scan.held if each.holder.id == holder and each.path == path]
                 if not held:
                     return await self._not_held(holder, path, scan)
-                return await self._in_nobodys_way(held) or await self._release(held, path)
+                return await self._safety_refusal(held) or await self._release(held, path)
             except TimeoutError:
-                return _failed("timeout", "reading the mount tables took too long")
+                return failed("timeout", "reading the mount tables took too long")
             except SourceError as error:
-                return _failed("failed", str(error))
+                return failed("failed", str(error))
 
-    async def _in_nobodys_way(self, held: list[HeldMount]) -> Outcome | None:
+    async def _safety_refusal(self, held: list[HeldMount]) -> Outcome | None:
         """Why it must stay; None when it may go. The owner is asked about last, so that the answer is as fresh as can be."""
         if any(each.shared for each in held):
             return _refused("the mount is shared with peers: unmounting it there would unmount it elsewhere too")
         status = await status_or_unknown(self._status_of, held[0].owner)
         if status == "unknown":
-            return _failed("unreachable", "the engine does not say whether the owner still needs it")
+            return failed("unreachable", "Docker does not say whether the owner still needs it")
         if status not in RELEASABLE:
             return _refused(f"its owner is {status}, neither dead nor being removed nor gone")
         return None
@@ -97,9 +90,9 @@ class Unmount:
                 continue
             final = await self._by_exec(each, answer) if answer.kind == "denied" else answer
             if not final.ok:
-                return _failed(final.kind or "failed", final.error or "no reason given", permanent=final.kind == "refused")
+                return failed(final.kind or "failed", final.error or "no reason given", permanent=final.kind == "refused")
             ways.add("by exec in the container")
-        taken = self._book.take_back((held[0].holder.id, path), at=self._now(), host=self._host)
+        taken = self._book.retract((held[0].holder.id, path), at=event_time(self._clock))
         detail = f"unmounted {path} {' and '.join(sorted(ways))}" if ways else f"{path} was gone already"
         return Outcome(ok=True, detail=detail, facts=(taken,))
 
@@ -112,7 +105,7 @@ class Unmount:
                 code, output = await self._exec_in(held.holder.container, ["umount", held.path])
         except TimeoutError:
             return Answer(ok=False, kind="timeout", error=f"{denied.error}; umount by exec does not come back")
-        except EngineError as error:
+        except DockerError as error:
             return Answer(ok=False, kind="denied", error=f"{denied.error}; by exec: {error}")
         # What counts is whether it is gone, not what some image's umount says.
         if held.mount.id not in await self._worker.run(lambda: self._scanner.mounts_of(held.holder), timeout_s=SCAN_LIMIT_S):
@@ -124,13 +117,13 @@ class Unmount:
     async def _not_held(self, holder: str, path: str, scan: Scan) -> Outcome:
         """Gone, or never this container's: the second is refused."""
         if scan.unreadable and not scan.namespaces:
-            return _failed("denied", blind(scan))
-        if await self._worker.run(lambda: self._there(holder, path), timeout_s=SCAN_LIMIT_S):
+            return failed("denied", no_access_reason(scan))
+        if await self._worker.run(lambda: self._mount_exists(holder, path), timeout_s=SCAN_LIMIT_S):
             return _refused("there is such a mount, but it does not belong to the container named")
-        taken = self._book.take_back((holder, path), at=self._now(), host=self._host)
+        taken = self._book.retract((holder, path), at=event_time(self._clock))
         return Outcome(ok=True, detail=f"{path} is not mounted there any more", facts=(taken,))
 
-    def _there(self, holder: str, path: str) -> bool:
+    def _mount_exists(self, holder: str, path: str) -> bool:
         return any(
             shown(mount.point) == path
             for each in self._scanner.holders()
@@ -139,9 +132,5 @@ class Unmount:
         )
 
 
-def _failed(kind: ErrorKind, error: str, *, permanent: bool = False) -> Outcome:
-    return Outcome(ok=False, error=error, error_kind=kind, permanent=permanent)
-
-
 def _refused(error: str) -> Outcome:
-    return _failed("refused", error, permanent=True)
+    return failed("refused", error, permanent=True)

@@ -1,1 +1,1 @@
-"""What every source uses: pauses, periods, threads, trends."""
+"""The kit that every connector uses. Knows none of them."""

@@ -1,4 +1,4 @@
-"""Growing pauses between attempts. Pure but for the random number that is handed in."""
+"""Growing pauses between attempts. Sans-I/O; the random number is handed in."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 FIRST_S = 1.0
 """Seconds before the second attempt: a service that restarts is back by then."""
 LONGEST_S = 60.0
-"""Seconds between attempts at most: somebody who mends a permission need not wait longer than a minute."""
+"""Seconds between attempts at most: somebody who repairs a permission need not wait longer than a minute."""
 
 
 def backoff(
@@ -18,7 +18,7 @@ def backoff(
 ) -> Iterator[float]:
     """Seconds to wait before each next attempt: min(first * 2**n, longest), of which a random part is left out; without end.
 
-    So a thousand hosts whose broker comes back, or the sources of one host that all lose its engine, do not knock in step.
+    So a thousand hosts whose broker comes back, or the sources of one host that all lose Docker, do not knock in step.
 
     Args:
         first_s: seconds.

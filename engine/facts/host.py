@@ -1,10 +1,12 @@
 """Facts about the host: its name, disks, processes, sockets, and the sources of facts themselves."""
 
-from typing import ClassVar, Literal
+from datetime import datetime
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
 from engine.facts.base import EventFact, StateFact, UtcTime
+from engine.facts.timestamps import to_micros
 
 
 class Disk(StateFact):
@@ -76,6 +78,9 @@ class HostChange(EventFact):
     new: str = ""
 
 
+SourceState = Literal["ok", "lost", "gap"]
+
+
 class Source(StateFact):
     """How a source of facts is doing: losses are facts too."""
 
@@ -83,9 +88,31 @@ class Source(StateFact):
     KEY: ClassVar[tuple[str, ...] | None] = ("name",)
 
     name: str = Field(description="docker, docker_log, kernel, kubelet, broker, rules, journal, …")
-    status: Literal["ok", "lost", "gap"] = Field(
-        default="ok", description="ok; lost: nothing can be read; gap: something was missed."
-    )
+    status: SourceState = Field(default="ok", description="ok; lost: nothing can be read; gap: something was missed.")
     lost: int = Field(default=0, description="Entries lost or unreadable since the start.")
     since: UtcTime | None = Field(default=None, description="Since when it has this status.")
     error: str | None = Field(default=None, description="Why.")
+
+    @classmethod
+    def report(
+        cls,
+        name: str,
+        status: SourceState,
+        *,
+        at: datetime,
+        emitted_by: str = "",
+        lost: int = 0,
+        since: datetime | None = None,
+        error: str | None = None,
+    ) -> Self:
+        """The fact about a source, as every part builds it. `since`: None for from now on; `emitted_by`: empty for the name."""
+        return cls(
+            fact_id=f"source-{name}-{to_micros(at)}-{status}-{lost}",
+            at=at,
+            source=emitted_by or name,
+            name=name,
+            status=status,
+            lost=lost,
+            since=since or at,
+            error=error or None,
+        )

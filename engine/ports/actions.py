@@ -1,6 +1,6 @@
 """How things are done."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -21,6 +21,11 @@ class Outcome:
     facts: tuple[Fact | Retraction, ...] = field(default=())
 
 
+def failed(kind: ErrorKind, error: str, *, permanent: bool = False, facts: Iterable[Fact | Retraction] = ()) -> Outcome:
+    """An attempt that did not do it. `permanent`: trying again would be in vain."""
+    return Outcome(ok=False, error=error, error_kind=kind, permanent=permanent, facts=tuple(facts))
+
+
 class Action(Protocol):
     """Does one thing of `engine.action_catalog`. Never raises for what the world may do to it: that is an outcome."""
 
@@ -29,4 +34,4 @@ class Action(Protocol):
         """Its name in the catalogue."""
 
     async def run(self, params: Mapping[str, Any]) -> Outcome:
-        """Try once. Bounded in time by itself; cancelling it leaves nothing half done that a second attempt could not mend."""
+        """Try once. Bounded in time by itself; cancelling it leaves nothing half done that a second attempt could not repair."""

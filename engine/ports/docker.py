@@ -1,6 +1,6 @@
-"""What is asked of a container engine, in the engine's own terms but typed. Knows no HTTP and no client library.
+"""What is asked of Docker, in Docker's own terms but typed. Knows no HTTP and no client library.
 
-Every method raises `engine.errors.EngineError`, and nothing else, for what an engine may do: be gone, refuse, fail, not answer.
+Every method raises `engine.errors.DockerError`, and nothing else, for what a daemon may do: be gone, refuse, fail, not answer.
 """
 
 from collections.abc import AsyncIterator, Collection
@@ -41,7 +41,7 @@ class ContainerDetail:
     command: str = ""
     status: ContainerStatus = "running"
     exit_code: int | None = None
-    """None while it has not ended yet (the engine says 0 then)."""
+    """None while it has not ended yet (Docker says 0 then)."""
     oom_killed: bool | None = None
     error: str | None = None
     health: str | None = None
@@ -53,8 +53,8 @@ class ContainerDetail:
 
 
 @dataclass(frozen=True, slots=True)
-class EngineVersion:
-    """What the engine says it is."""
+class DockerVersion:
+    """What Docker says it is."""
 
     version: str = ""
     api_version: str = ""
@@ -62,8 +62,8 @@ class EngineVersion:
 
 
 @dataclass(frozen=True, slots=True)
-class EngineInfo:
-    """How the engine is set up, and how full it is."""
+class DockerInfo:
+    """How Docker is set up, and how full it is."""
 
     version: str = ""
     kernel: str = ""
@@ -88,22 +88,22 @@ class Pruned:
     """Bytes that are free again."""
 
 
-class ContainerEngine(Protocol):
-    """One connection to a container engine. Each call is bounded in time by itself, except `events`."""
+class DockerApi(Protocol):
+    """One connection to Docker. Each call is bounded in time by itself, except `events`."""
 
     async def ping(self) -> None:
-        """Ask for the least that an engine can answer."""
+        """Ask for the least that a daemon can answer."""
 
-    async def version(self) -> EngineVersion:
+    async def version(self) -> DockerVersion:
         """Ask what it is. Asks containerd too, and so hangs when that hangs."""
 
-    async def info(self) -> EngineInfo:
+    async def info(self) -> DockerInfo:
         """Ask how it is set up. Asks containerd too, and so hangs when that hangs."""
 
     async def list_containers(self, *, ids: Collection[str] = (), statuses: Collection[str] = ()) -> list[ContainerSummary]:
         """All containers, running or not; with `ids` or `statuses` only those of them that match.
 
-        An engine that does not know one of the statuses refuses the call.
+        A daemon that does not know one of the statuses refuses the call.
         """
 
     async def inspect(self, container: str) -> ContainerDetail:
@@ -114,16 +114,16 @@ class ContainerEngine(Protocol):
 
         Args:
             container: its full id.
-            force: kill it first when it runs. Without it the engine refuses running ones itself (`running`).
+            force: kill it first when it runs. Without it Docker refuses running ones itself (`running`).
             volumes: remove its anonymous volumes too.
 
         Raises:
-            EngineError: among others `not_found`, `in_progress`, `running`, `busy`; `timeout` says nothing of what the engine
+            DockerError: among others `not_found`, `in_progress`, `running`, `busy`; `timeout` says nothing of what Docker
                 goes on doing: it may still remove the container later.
         """
 
     async def restart(self, container: str, *, timeout_s: int | None = None) -> None:
-        """Stop and start a container; killed when it did not stop after `timeout_s` (None: the engine's default, 10 s)."""
+        """Stop and start a container; killed when it did not stop after `timeout_s` (None: Docker's default, 10 s)."""
 
     async def prune_images(self) -> Pruned:
         """Remove images that have no name and that no container uses."""
@@ -132,9 +132,9 @@ class ContainerEngine(Protocol):
         """The event stream: bytes as they come, JSON objects separated by newlines, cut anywhere.
 
         Args:
-            since: `seconds.nanoseconds`, inclusive. The engine remembers the last 256 events at most, in memory.
+            since: `seconds.nanoseconds`, inclusive. Docker remembers the last 256 events at most, in memory.
 
-        Entering waits until the engine answered. The stream ends (or raises `unreachable`) when the engine goes.
+        Entering waits until Docker answered. The stream ends (or raises `unreachable`) when Docker goes.
         """
 
     async def close(self) -> None:

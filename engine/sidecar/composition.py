@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from connectors.docker.actions import PruneImages, RemoveContainer, RestartContainer
-from connectors.docker.api.client import DockerClient, Timeouts
-from connectors.docker.api.endpoint import resolve
+from connectors.docker.api.client import DockerClient, Timeouts, resolve
 from connectors.docker.containers.book import ContainerBook
 from connectors.docker.containers.listing import DockerListing, ListingSettings
 from connectors.docker.containers.protection import Protection
@@ -19,7 +18,6 @@ from connectors.host.disks import STANDARD_PATHS, DiskUsage
 from connectors.host.files import OpenFiles
 from connectors.host.identity import HostIdentity
 from connectors.host.nofile import RaiseNofile
-from connectors.host.proc import Stat
 from connectors.host.runc import BlockedRuncs, KillRunc
 from connectors.host.sockets import SocketUsage
 from connectors.host.stacks import CollectStacks
@@ -28,14 +26,16 @@ from connectors.mounts.holders import MountScanner
 from connectors.mounts.inspect import InspectMounts, MountSweep
 from connectors.mounts.leaks import LeakBook
 from connectors.mounts.unmount import Unmount
-from engine.errors import EngineError
+from connectors.sources.proc import Stat
+from engine.errors import DockerError
 from engine.facts.docker import Container
 from engine.ports.actions import Action
+from engine.ports.clock import Clock
 from engine.ports.sources import FactSource
 from engine.settings import Settings
 
 PROBE_CALL_S = 600.0
-"""A probe's own calls may take this long: what hangs is decided by the probe, and a call given up would go on in the engine."""
+"""A probe's own calls may take this long: what hangs is decided by the probe, and a call given up would go on in Docker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +55,18 @@ class Connectors:
             await client.close()
 
 
-def compose(settings: Settings, *, known_containers: Iterable[Container]) -> Connectors:
+def compose(settings: Settings, *, known_containers: Iterable[Container], clock: Clock) -> Connectors:
     """Put the connectors together; nothing is read or asked before they run.
 
     Args:
         settings: of the sidecar.
         known_containers: what working memory holds from before a restart.
+        clock: the time of every part.
 
     Raises:
         SettingsError: an address or a place of a log cannot be understood.
     """
     address = resolve(settings.docker_host or None)
-    host = settings.host
     # One client for each purpose: a stream, a hung call and a slow removal must not wait for each other.
     events, look, probe, remedy = (
         DockerClient(address),
@@ -77,59 +77,59 @@ def compose(settings: Settings, *, known_containers: Iterable[Container]) -> Con
     protection = Protection(names=settings.protect.names, images=settings.protect.images)
     known = {container.id: container for container in known_containers}
     dead = [container for container in known.values() if container.status == "dead"]
-    book = ContainerBook(host=host, protection=protection, dead_before=dead)
+    book = ContainerBook(protection=protection, dead_before=dead)
     resync = Resync()
-    engine = _Engine(address, settings.exec_root, book, look)
+    daemon = _Daemon(address, settings.exec_root, book, look)
 
     health = DockerHealth(
         probe,
-        host=host,
+        clock=clock,
         settings=HealthSettings(interval=settings.probes.daemon_s, hung_after=settings.probes.daemon_timeout_s),
         blocked_runc=BlockedRuncs().oldest_pid,
     )
     resync.on_stream(health.hurry)
-    scanner = MountScanner(lambda: health.root_dir, engine_pid=engine.pid)
+    scanner = MountScanner(lambda: health.root_dir, daemon_pid=daemon.pid)
     leaks = LeakBook()
-    files = OpenFiles(host=host, watch=settings.probes.files_watch, name_of=engine.name_of, interval_s=settings.probes.files_s)
+    files = OpenFiles(clock=clock, watch=settings.probes.files_watch, name_of=daemon.name_of, interval_s=settings.probes.files_s)
 
     def disk_paths() -> Iterable[Path]:
         root = health.root_dir
         return [*map(Path, STANDARD_PATHS), *settings.probes.disk_paths, *([root] if root else [])]
 
     sources: list[FactSource] = [
-        DockerEvents(events, Lookup(look, book), book, resync, host=host),
-        DockerListing(look, book, resync, host=host, known=known, settings=ListingSettings(interval=settings.probes.list_s)),
+        DockerEvents(events, Lookup(look, book, clock=clock), book, resync, clock=clock),
+        DockerListing(look, book, resync, clock=clock, known=known, settings=ListingSettings(interval=settings.probes.list_s)),
         health,
         MountSweep(
             scanner,
             leaks,
-            status_of=engine.known_status_of,
-            name_of=engine.name_of,
-            host=host,
+            status_of=daemon.known_status_of,
+            name_of=daemon.name_of,
+            clock=clock,
             interval_s=settings.probes.mounts_s,
         ),
-        DiskUsage(disk_paths, host=host, interval_s=settings.probes.disk_s),
+        DiskUsage(disk_paths, clock=clock, interval_s=settings.probes.disk_s),
         files,
-        SocketUsage(host=host, interval_s=settings.probes.sockets_s),
-        HostIdentity(host=host),
+        SocketUsage(clock=clock, interval_s=settings.probes.sockets_s),
+        HostIdentity(clock=clock),
     ]
-    watching = [f"engine at {address}"]
+    watching = [f"Docker at {address}"]
     for kind, where in (("kernel", settings.kernel_log), ("dockerd", settings.dockerd_log), ("kubelet", settings.kubelet_log)):
-        source = make_log_source(kind, where, host=host)  # type: ignore[arg-type]  # the three names are the three kinds
+        source = make_log_source(kind, where, clock=clock)  # type: ignore[arg-type]  # the three names are the three kinds
         if source is not None:
             sources.append(source)
             watching.append(f"{kind} log: {where}")
     watching.append("disks, open files, sockets, mounts, host name")
 
     actions: list[Action] = [
-        RemoveContainer(remedy, book, protection=protection),
-        RestartContainer(remedy, book, protection=protection),
+        RemoveContainer(remedy, book, protection=protection, clock=clock),
+        RestartContainer(remedy, book, protection=protection, clock=clock),
         PruneImages(remedy),
-        InspectMounts(scanner, leaks, status_of=engine.status_of, name_of=engine.name_of, host=host),
-        Unmount(scanner, leaks, status_of=engine.status_of, exec_in=remedy.exec_in, host=host),
-        CollectStacks(find_daemon=engine.find, exec_root=settings.exec_root),
+        InspectMounts(scanner, leaks, status_of=daemon.status_of, name_of=daemon.name_of, clock=clock),
+        Unmount(scanner, leaks, status_of=daemon.status_of, exec_in=remedy.exec_in, clock=clock),
+        CollectStacks(find_daemon=daemon.find, exec_root=settings.exec_root),
         KillRunc(),
-        RaiseNofile(ceiling=settings.nofile_ceiling, started=files.started, name_of=engine.name_of, host=host),
+        RaiseNofile(ceiling=settings.nofile_ceiling, started=files.started, name_of=daemon.name_of, clock=clock),
     ]
     return Connectors(
         address=address,
@@ -140,8 +140,8 @@ def compose(settings: Settings, *, known_containers: Iterable[Container]) -> Con
     )
 
 
-class _Engine:
-    """Small questions about the engine that several parts ask."""
+class _Daemon:
+    """Small questions about Docker that several parts ask."""
 
     def __init__(self, address: str, exec_root: Path, book: ContainerBook, client: DockerClient) -> None:
         self._socket = Path(address.removeprefix("unix://")) if address.startswith("unix://") else None
@@ -152,7 +152,7 @@ class _Engine:
     def find(self) -> Stat | None:
         """The daemon's process, None when it is not on this host or may not be seen."""
         pid_file = next((path for path in self._pid_files if path.exists()), None)
-        return find_daemon(pid_file=pid_file, engine_socket=self._socket)
+        return find_daemon(pid_file=pid_file, daemon_socket=self._socket)
 
     def pid(self) -> int | None:
         """Its process id."""
@@ -165,15 +165,15 @@ class _Engine:
         return known.name if known is not None else ""
 
     async def known_status_of(self, container: str) -> str:
-        """Status of a container as it was last told; asked only for one that nobody told of."""
+        """Status of a container as it was last emitted; asked only for one that nothing reported."""
         known = self._book.get(container)
         return known.status if known is not None else await self.status_of(container)
 
     async def status_of(self, container: str) -> str:
-        """Status of a container as inspect tells it, `gone` for none."""
+        """Status of a container as inspect gives it, `gone` for none."""
         try:
             return (await self._client.inspect(container)).status
-        except EngineError as error:
+        except DockerError as error:
             if error.kind == "not_found":
                 return "gone"
             raise

@@ -125,7 +125,7 @@ class _Process:
         self._intake = Intake()
         self._sidecar = Sidecar(ruleset=plan.ruleset, entries=state.core, intake=self._intake, keeper=keeper, options=options)
         known = [item.fact for item in self._sidecar.core.memory if isinstance(item.fact, Container)]
-        self._connectors: Connectors = compose(settings, known_containers=known)
+        self._connectors: Connectors = compose(settings, known_containers=known, clock=SystemClock())
         self._executor = Executor(
             actions=self._connectors.actions,
             policy=options.policy,

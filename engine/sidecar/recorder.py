@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from engine.errors import DockwardenError
 from engine.facts import Fact, Retraction
+from engine.ports.clock import SystemClock
 from engine.replay.recording import RecordingWriter
 from engine.settings import Settings
 from engine.sidecar.composition import compose
@@ -16,16 +17,17 @@ STOP_S = 3.0
 
 
 class _FileSink:
-    """Writes facts instead of inferring from them. Cursors are not kept: each recording begins anew."""
+    """Writes facts instead of inferring from them, with the name of the host. Cursors are not kept: each one begins anew."""
 
-    def __init__(self, out: RecordingWriter) -> None:
+    def __init__(self, out: RecordingWriter, host: str) -> None:
         self._out = out
+        self._host = host
 
     async def put(self, facts: list[Fact | Retraction], *, cursor: str | None = None) -> None:
         """Write facts."""
         del cursor
         for fact in facts:
-            self._out.write(fact)
+            self._out.write(fact if fact.host else fact.model_copy(update={"host": self._host}))
         self._out.flush()
 
 
@@ -35,8 +37,8 @@ async def record_until_stopped(settings: Settings, out: RecordingWriter, started
     Raises:
         DockwardenError: a source ended.
     """
-    connectors = compose(settings, known_containers=())
-    sink, tasks, stop = _FileSink(out), Tasks(), asyncio.Event()
+    connectors = compose(settings, known_containers=(), clock=SystemClock())
+    sink, tasks, stop = _FileSink(out, settings.host), Tasks(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)

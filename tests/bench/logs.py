@@ -20,6 +20,7 @@ from connectors.logs.journald import Journald
 from engine.facts import Fact, Retraction
 from engine.logparse import ReportAssembler
 from engine.ports.sources import FactSource
+from tests.clocks import SYSTEM
 
 LINES = 400_000
 IDLE_S = 10.0
@@ -90,12 +91,12 @@ async def main() -> None:
         text = "".join(line + "\n" for line in lines())
         path = Path(folder) / "dockerd.log"
         path.touch()
-        tail = make_log_source("dockerd", str(path), host="bench")
+        tail = make_log_source("dockerd", str(path), clock=SYSTEM)
         if tail is not None:
             await measure("file", tail, lambda: path.write_text(text, encoding="utf-8"))
             await idle("file", tail)
         await measure("journald", journal_of(Path(folder)), (Path(folder) / "go").touch)
-        kernel = make_log_source("kernel", "/dev/kmsg", host="bench")
+        kernel = make_log_source("kernel", "/dev/kmsg", clock=SYSTEM)
         if kernel is not None:
             await idle("kmsg", kernel)
 
@@ -118,7 +119,9 @@ def journal_of(folder: Path) -> Journald:
         f"while [ ! -e {folder}/go ]; do sleep 0.05; done\ncat {folder}/journal\nsleep 60\n"
     )
     program.chmod(stat.S_IRWXU)
-    return Journald(ReportAssembler("dockerd"), matches=[], name="bench", source="dockerd", journalctl=[str(program)])
+    return Journald(
+        ReportAssembler("dockerd"), matches=[], name="bench", source="dockerd", clock=SYSTEM, journalctl=[str(program)]
+    )
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from connectors.host.nofile import RaiseNofile
 from connectors.host.runc import KillRunc, blocked_runcs, find_blocked_runc
 from connectors.host.stacks import CollectStacks
 from engine.facts.host import Disk, ProcessFiles
+from tests.clocks import SYSTEM, FixedClock
 from tests.lab import faults
 from tests.lab.engine import ScratchEngine
 from tests.lab.waiting import until
@@ -31,7 +32,7 @@ async def test_a_filling_disk_is_told_as_df_has_it() -> None:
     """A small ext4, empty, filled to 85 %, and emptied: the share that df shows, free bytes, inodes, by its mount point."""
     async with faults.small_disk(64) as small:
         (small.path / "docker").mkdir()
-        source = DiskUsage(lambda: [small.path / "docker", small.path], host="h1")
+        source = DiskUsage(lambda: [small.path / "docker", small.path], clock=SYSTEM)
         empty = await disk(source)
         assert (empty.path, empty.full_in_s) == (str(small.path), None)
         assert empty.used_ratio < 0.05
@@ -48,11 +49,11 @@ async def test_a_filling_disk_is_told_as_df_has_it() -> None:
 async def test_a_filling_disk_tells_when_it_is_full() -> None:
     """Written to at a steady pace, the line reaches the end where the space does."""
     async with faults.small_disk(64) as small:
-        clock = 0.0
-        source = DiskUsage(lambda: [small.path], host="h1", trend_window_s=100, clock=lambda: clock)
+        clock = FixedClock()
+        source = DiskUsage(lambda: [small.path], clock=clock, trend_window_s=100)
         fact = await disk(source)
         for step in range(1, 11):
-            clock = step * 10.0
+            clock.seconds = step * 10.0
             (small.path / str(step)).write_bytes(bytes(2 << 20))
             fact = (await _or_none(source)) or fact
         assert fact.full_in_s is not None
@@ -67,8 +68,8 @@ async def _or_none(source: DiskUsage) -> Disk | None:
 
 async def test_a_container_that_runs_out_of_files_gets_more(engine: ScratchEngine) -> None:
     """A process in a container at its limit of 256 is told with its container, its limit is raised, and the share falls."""
-    probe = OpenFiles(host="h1", interval_s=1)
-    action = RaiseNofile(ceiling=1_000, started=probe.started, host="h1")
+    probe = OpenFiles(clock=SYSTEM, interval_s=1)
+    action = RaiseNofile(ceiling=1_000, started=probe.started, clock=SYSTEM)
     async with faults.open_files_hog(engine, limit=256, hard=2048) as (container, pid):
         facts = {fact.pid: fact for fact in await probe.look() if isinstance(fact, ProcessFiles)}
         assert (facts[pid].container_id, facts[pid].process, facts[pid].soft_limit) == (container, "tail", 256)
@@ -84,7 +85,7 @@ async def test_a_container_that_runs_out_of_files_gets_more(engine: ScratchEngin
 
 async def test_looking_at_all_processes_costs_little() -> None:
     """All of this machine's processes, twenty times over, within what a probe may use: 0.1 % of a core at 15 s."""
-    probe = OpenFiles(host="h1")
+    probe = OpenFiles(clock=SYSTEM)
     await probe.look()
     processes = len([entry for entry in Path("/proc").iterdir() if entry.name.isdigit()])
     began = time.process_time()
@@ -96,7 +97,7 @@ async def test_looking_at_all_processes_costs_little() -> None:
 
 async def test_stacks_of_a_real_daemon(engine: ScratchEngine) -> None:
     """dockerd, found by its socket, writes its stacks, and the file is named and is what it says."""
-    action = CollectStacks(find_daemon=lambda: find_daemon(engine_socket=engine.socket), exec_root=engine.exec_root)
+    action = CollectStacks(find_daemon=lambda: find_daemon(daemon_socket=engine.socket), exec_root=engine.exec_root)
     outcome = await action.run({})
     assert outcome.ok, outcome.error
     named = [Path(word.rstrip(",")) for word in (outcome.detail or "").split() if "goroutine-stacks-" in word]

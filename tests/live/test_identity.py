@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 SIDECAR = """
 import asyncio, json, sys, uvloop
 from connectors.host import identity
+from engine.ports.clock import SystemClock
 identity.LOOK_S = identity.FIRST_LOOK_S = 3600.0  # only the kernel's word counts
 class Printing:
     async def put(self, facts, *, cursor=None):
@@ -28,7 +29,7 @@ class Printing:
             print(json.dumps(fact.to_json_dict() | {"cursor": cursor}), flush=True)
 loop = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}[sys.argv[1]]
 with asyncio.Runner(loop_factory=loop) as runner:
-    runner.run(identity.HostIdentity(host="h1").run(Printing(), sys.argv[2] or None))
+    runner.run(identity.HostIdentity(clock=SystemClock()).run(Printing(), sys.argv[2] or None))
 """
 
 

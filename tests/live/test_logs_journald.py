@@ -16,6 +16,7 @@ import pytest
 import uvloop
 
 from connectors.logs.journald import KERNEL_MATCHES, Journald
+from tests.clocks import SYSTEM
 from tests.contract.logs.parts import Remembering, Words, running
 from tests.lab.commands import launch
 from tests.lab.waiting import until
@@ -58,7 +59,7 @@ class Journal:
     def source(self, *matches: str, kind: str = "dockerd") -> Journald:
         """A source that reads it with the real journalctl."""
         selected = matches or ["-u", "docker.service"]
-        return Journald(Words(), matches=selected, name="log", source=kind, host="h1", journalctl=self.journalctl)
+        return Journald(Words(), matches=selected, name="log", source=kind, clock=SYSTEM, journalctl=self.journalctl)
 
 
 @asynccontextmanager
@@ -146,7 +147,7 @@ async def test_no_journal() -> None:
     command.append('mount --make-rprivate /; mount -t tmpfs tmpfs /run; mount -t tmpfs tmpfs /var/log; exec journalctl "$@"')
     command.append("sh")
     sink = Remembering()
-    source = Journald(Words(), matches=["-u", "docker.service"], name="log", source="dockerd", host="h1", journalctl=command)
+    source = Journald(Words(), matches=["-u", "docker.service"], name="log", source="dockerd", clock=SYSTEM, journalctl=command)
     async with running(source, sink):
         told = await sink.until_status("lost")
     assert "is journald running" in (told.error or "")

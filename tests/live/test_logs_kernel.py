@@ -10,10 +10,11 @@ from datetime import datetime
 import pytest
 import uvloop
 
-from connectors.logs import emitting as telling
 from connectors.logs.factory import make_log_source
 from connectors.logs.kmsg import BATCH_RECORDS, KMSG, KernelRing, boot_id
+from connectors.sources import emitter as emitting
 from engine.facts import Fact
+from tests.clocks import SYSTEM
 from tests.contract.logs.parts import Remembering, Words, running
 
 pytestmark = pytest.mark.live
@@ -53,7 +54,7 @@ def test_kernel_and_process(loop: Callable[[], asyncio.AbstractEventLoop]) -> No
 
     async def body() -> None:
         sink = Remembering()
-        async with running(KernelRing(Everything(), host="h1"), sink):
+        async with running(KernelRing(Everything(), clock=SYSTEM), sink):
             await sink.until_status("ok")
             say(FORGED, b"<0>" + FORGED, b"<3>BOOM")
             let_the_kernel_speak(b"HELP")
@@ -73,20 +74,20 @@ def test_kernel_and_process(loop: Callable[[], asyncio.AbstractEventLoop]) -> No
 async def test_goes_on_after_a_restart() -> None:
     """What the kernel said while nobody read is told after the restart, once."""
     sink = Remembering()
-    async with running(KernelRing(Everything(), host="h1"), sink):
+    async with running(KernelRing(Everything(), clock=SYSTEM), sink):
         await sink.until_status("ok")
         let_the_kernel_speak(b"HELP")
         await sink.until(lambda seen: any("HELP" in text for text in seen.texts))
     let_the_kernel_speak(b"HELP")
-    async with running(KernelRing(Everything(), host="h1"), sink, sink.cursor):
+    async with running(KernelRing(Everything(), clock=SYSTEM), sink, sink.cursor):
         await sink.until(lambda seen: sum("HELP" in text for text in seen.texts) == 2)
     assert len({fact.fact_id for fact in sink.events}) == len(sink.events)
 
 
 async def test_forged_kill_with_the_real_assembler(monkeypatch: pytest.MonkeyPatch) -> None:
     """The source as it is shipped makes nothing of a kill that a process wrote, nor of one that the kernel quotes."""
-    monkeypatch.setattr(telling, "CURSOR_PACE_S", 0.05)
-    source = make_log_source("kernel", KMSG, host="h1")
+    monkeypatch.setattr(emitting, "CURSOR_PACE_S", 0.05)
+    source = make_log_source("kernel", KMSG, clock=SYSTEM)
     assert source is not None
     sink = Remembering()
     async with running(source, sink):
@@ -111,7 +112,7 @@ def test_overrun(loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
 
     async def body() -> None:
         sink = Remembering()
-        async with running(KernelRing(Everything(), host="h1"), sink):
+        async with running(KernelRing(Everything(), clock=SYSTEM), sink):
             await sink.until_status("ok")
             sink.hold()
             let_the_kernel_speak(b"HELP")

@@ -14,6 +14,7 @@ from connectors.mounts.leaks import LeakBook
 from connectors.mounts.unmount import Unmount
 from engine.facts import Retraction
 from engine.facts.docker import MountLeak
+from tests.clocks import SYSTEM
 from tests.lab import faults
 from tests.lab.engine import ScratchEngine
 from tests.lab.waiting import until
@@ -26,7 +27,7 @@ class Mounts:
 
     def __init__(self, engine: ScratchEngine) -> None:
         self.engine = engine
-        self.scanner = MountScanner(lambda: engine.data_root, engine_pid=lambda: engine.pid)
+        self.scanner = MountScanner(lambda: engine.data_root, daemon_pid=lambda: engine.pid)
         self.book = LeakBook()
         self.said: str | None = None
 
@@ -38,17 +39,17 @@ class Mounts:
         return done.code, done.out + done.err
 
     async def inspect(self, container: str) -> list[MountLeak]:
-        action = InspectMounts(self.scanner, self.book, status_of=self.status_of, host="h1")
+        action = InspectMounts(self.scanner, self.book, status_of=self.status_of, clock=SYSTEM)
         outcome = await action.run({"container": container})
         assert outcome.ok, outcome.error
         return [fact for fact in outcome.facts if isinstance(fact, MountLeak)]
 
     async def sweep(self) -> list[MountLeak | Retraction]:
-        facts = await MountSweep(self.scanner, self.book, status_of=self.status_of, host="h1").look()
+        facts = await MountSweep(self.scanner, self.book, status_of=self.status_of, clock=SYSTEM).look()
         return [fact for fact in facts if isinstance(fact, MountLeak | Retraction)]
 
     async def unmount(self, leak: MountLeak) -> tuple[bool, str | None]:
-        action = Unmount(self.scanner, self.book, status_of=self.status_of, exec_in=self.exec_in, host="h1")
+        action = Unmount(self.scanner, self.book, status_of=self.status_of, exec_in=self.exec_in, clock=SYSTEM)
         params = {"holder": leak.holder_id, "path": leak.path, "container": leak.owner_id}
         outcome = await action.run(params)
         return outcome.ok, outcome.error_kind
@@ -185,7 +186,7 @@ def without_sys_admin(engine: ScratchEngine) -> str:
 async def test_the_daemon_is_found(engine: ScratchEngine) -> None:
     """By its socket and by its pid file, also when it is stopped."""
     async with faults.stopped(engine.pid):
-        by_socket = find_daemon(engine_socket=engine.socket)
+        by_socket = find_daemon(daemon_socket=engine.socket)
         by_file = find_daemon(pid_file=engine.folder / "docker.pid")
     assert by_socket is not None
     assert by_file is not None

@@ -20,6 +20,7 @@ from connectors.mounts.leaks import LeakBook
 from connectors.mounts.mountinfo import parse
 from connectors.mounts.release import Answer, release
 from connectors.mounts.unmount import Unmount
+from tests.clocks import SYSTEM
 from tests.lab import faults
 from tests.lab.commands import launch, run
 from tests.lab.waiting import until
@@ -94,7 +95,7 @@ class Root:
         async def status_of(_: str) -> str:
             return self.status
 
-        action = Unmount(self.scanner, LeakBook(), status_of=status_of, host="h1")
+        action = Unmount(self.scanner, LeakBook(), status_of=status_of, clock=SYSTEM)
         outcome = await action.run({"holder": held.holder.id, "path": held.path, "container": VICTIM})
         return outcome.ok, outcome.error_kind if not outcome.ok else outcome.detail
 

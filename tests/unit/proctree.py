@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from connectors.host.proc import CLOCK_TICKS_PER_S
+from connectors.sources.proc import CLOCK_TICKS_PER_S
 
 LIMITS = """\
 Limit                     Soft Limit           Hard Limit           Units     

@@ -4,29 +4,35 @@ One client is one pool of connections. Events, probes and remedies each get thei
 connection from the others.
 
 The API version is negotiated once, by the header that `/_ping` answers with: `/version`, which aiodocker would ask, hangs when
-containerd hangs. It is negotiated anew after the engine was gone, since it may come back as another version.
+containerd hangs. It is negotiated anew after Docker was gone, since it may come back as another version.
 """
 
 import asyncio
 import contextlib
 import json
 import re
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiodocker
 import aiohttp
 
+from connectors.docker.api import readings
 from connectors.docker.api.errors import AIODOCKER_NO_CONNECTION, refused, unreachable
-from connectors.docker.containers import readings
-from engine.errors import EngineError
-from engine.ports.docker import ContainerDetail, ContainerSummary, EngineInfo, EngineVersion, Pruned
+from engine.errors import DockerError, SettingsError
+from engine.ports.docker import ContainerDetail, ContainerSummary, DockerInfo, DockerVersion, Pruned
 
 _API_VERSION = re.compile(r"[0-9]{1,2}\.[0-9]{1,3}\Z")
 _OLDEST_API = "1.24"
-"""Docker 1.12, the oldest that the incidents tell of; engines that name no version in `/_ping` are of that time."""
+"""Docker 1.12, the oldest that the incidents tell of; daemons that name no version in `/_ping` are of that time."""
+
+USUAL_SOCKETS = ("/var/run/docker.sock", "/run/docker.sock")
+"""Where packages of Docker put it. Podman's socket is not looked for: its API has no dead containers to find."""
+
+_SCHEMES = ("unix://", "tcp://", "http://", "https://")
 
 _EXEC_BYTES = 64 * 1024
 """Output of a command that is read; more than an error message is nobody's use."""
@@ -43,23 +49,23 @@ class Timeouts:
     """How long to wait, in seconds."""
 
     connect: float = 5.0
-    """For the connection. On a local socket it takes microseconds, or for ever when the engine's backlog is full."""
+    """For the connection. On a local socket it takes microseconds, or for ever when Docker's backlog is full."""
     call: float = 30.0
     """For one whole call. A list of 3,000 containers takes 0.14 s, on a busy host some seconds."""
     remove: float = 60.0
-    """For a removal: the engine itself tries a busy one for 5 s, and large layers take long to delete."""
+    """For a removal: Docker itself tries a busy one for 5 s, and large layers take long to delete."""
     answer: float = 10.0
     """For the first byte of the event stream."""
 
 
 class DockerClient:
-    """A `ContainerEngine` over HTTP. Create it inside a running event loop, and close it."""
+    """A `DockerApi` over HTTP. Create it inside a running event loop, and close it."""
 
     def __init__(self, address: str, *, timeouts: Timeouts | None = None) -> None:
         """No connection is made yet.
 
         Args:
-            address: as `endpoint.resolve` gives it.
+            address: as `resolve` gives it.
             timeouts: None: the defaults.
         """
         self.address = address
@@ -86,11 +92,11 @@ class DockerClient:
         self._api = named if _API_VERSION.match(named) else _OLDEST_API
         self._docker.api_version = f"v{self._api}"
 
-    async def version(self) -> EngineVersion:
+    async def version(self) -> DockerVersion:
         """See the port."""
         return readings.version(await self._json("version"))
 
-    async def info(self) -> EngineInfo:
+    async def info(self) -> DockerInfo:
         """See the port."""
         return readings.info(await self._json("info"))
 
@@ -104,7 +110,7 @@ class DockerClient:
         """See the port."""
         detail = readings.detail(await self._json(f"containers/{_checked(container)}/json"))
         if detail is None:
-            raise EngineError(f"inspect of {container} gave an answer without an id", kind="failed")
+            raise DockerError(f"inspect of {container} gave an answer without an id", kind="failed")
         return detail
 
     async def remove(self, container: str, *, force: bool = False, volumes: bool = False) -> None:
@@ -128,7 +134,7 @@ class DockerClient:
         """Run a command in a running container with full privileges (`docker exec --privileged`): exit code and output.
 
         Raises:
-            EngineError: there is no such container, it does not run, or the engine does not answer.
+            DockerError: there is no such container, it does not run, or Docker does not answer.
         """
         await self._negotiate()
         try:
@@ -177,7 +183,7 @@ class DockerClient:
         try:
             return await asyncio.to_thread(_parse, body) if len(body) > _LARGE_BYTES else _parse(body)
         except (ValueError, RecursionError) as error:
-            raise EngineError(f"the answer to {method} /{path} cannot be read: {error}", kind="failed") from error
+            raise DockerError(f"the answer to {method} /{path} cannot be read: {error}", kind="failed") from error
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         body = bytearray()
@@ -185,7 +191,7 @@ class DockerClient:
             async for chunk in response.content.iter_any():
                 body += chunk
                 if len(body) > _ANSWER_BYTES:
-                    raise EngineError(f"an answer of more than {_ANSWER_BYTES} bytes is no answer", kind="failed")
+                    raise DockerError(f"an answer of more than {_ANSWER_BYTES} bytes is no answer", kind="failed")
         except (aiohttp.ClientError, OSError) as error:
             raise self._gone(error) from error
         return bytes(body)
@@ -217,11 +223,11 @@ class DockerClient:
                 raise self._gone(error) from error
             except (ValueError, LookupError, TypeError, RecursionError) as error:
                 # aiodocker reads the text of a refusal, and stumbles over one that is no UTF-8 or no JSON.
-                raise EngineError(f"the answer to {method} /{path} cannot be read: {error}", kind="failed") from error
+                raise DockerError(f"the answer to {method} /{path} cannot be read: {error}", kind="failed") from error
             stack.callback(response.close)  # keeps the connection when the body was read to its end
             yield response
 
-    def _gone(self, error: BaseException) -> EngineError:
+    def _gone(self, error: BaseException) -> DockerError:
         what = unreachable(error, self.address)
         if what.kind != "timeout":
             self._api = ""  # it may come back as another version
@@ -237,5 +243,34 @@ def _parse(body: bytes) -> Any:
 def _checked(container: str) -> str:
     """An id or name fit to stand in a path: nothing that a rule hands over may ask for another resource."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}", container):
-        raise EngineError(f"{container[:80]!r} is no container id", kind="not_found")
+        raise DockerError(f"{container[:80]!r} is no container id", kind="not_found")
     return container
+
+
+def is_socket(path: str) -> bool:
+    """True where a socket is, or may be (a folder that we may not look into counts: the error of connecting tells more)."""
+    try:
+        return Path(path).is_socket()
+    except PermissionError:
+        return True
+
+
+def resolve(docker_host: str | None, *, exists: Callable[[str], bool] = is_socket) -> str:
+    """Docker's address: what DOCKER_HOST says, else the first usual socket that is there, else the usual one anyway.
+
+    A socket that is not there yet is an address all the same: Docker may be started later.
+
+    Raises:
+        SettingsError: the address is of a kind that is not understood.
+    """
+    if docker_host:
+        address = f"unix://{docker_host}" if docker_host.startswith("/") else docker_host
+        if not address.startswith(_SCHEMES) or address in _SCHEMES:
+            raise SettingsError(f"DOCKER_HOST {docker_host!r} is not understood: unix:///path/to.sock or tcp://host:port is")
+        return address
+    return "unix://" + next((path for path in USUAL_SOCKETS if exists(path)), USUAL_SOCKETS[0])
+
+
+def from_environment(environment: Mapping[str, str]) -> str:
+    """Docker's address by DOCKER_HOST of this environment. Raises as `resolve` does."""
+    return resolve(environment.get("DOCKER_HOST") or None)

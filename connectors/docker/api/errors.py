@@ -1,4 +1,4 @@
-"""What went wrong, from the engine's answer or from the lack of one. Pure.
+"""What went wrong, from Docker's answer or from the lack of one. Pure.
 
 Wordings are taken from the sources of Docker 1.10 to 28 (daemon/delete.go, the storage drivers, api/server/httputils) and from
 captured answers of 20.10.
@@ -10,8 +10,8 @@ import re
 
 import aiohttp
 
-from connectors.docker.api.text import clean
-from engine.errors import EngineError
+from connectors.sources.text import clean
+from engine.errors import DockerError
 from engine.facts.outcomes import ErrorKind
 
 _BUSY = re.compile(
@@ -41,7 +41,7 @@ _BY_STATUS: dict[int, ErrorKind] = {
     401: "denied",
     403: "denied",
     408: "timeout",
-    504: "timeout",  # a proxy before the engine
+    504: "timeout",  # a proxy before Docker
     502: "unreachable",
     503: "unreachable",
     AIODOCKER_NO_CONNECTION: "unreachable",
@@ -69,37 +69,37 @@ def classify(status: int, message: str) -> ErrorKind:
     return "conflict" if status == _CONFLICT else "failed"
 
 
-def refused(status: int, message: str) -> EngineError:
-    """The error for an answer of the engine with a status of 400 and above."""
+def refused(status: int, message: str) -> DockerError:
+    """The error for an answer of Docker with a status of 400 and above."""
     text = clean(message.strip(), MESSAGE_CHARS) or f"HTTP status {status} without a message"
-    return EngineError(text, kind=classify(status, text), status=status)
+    return DockerError(text, kind=classify(status, text), status=status)
 
 
-def unreachable(error: BaseException, where: str) -> EngineError:
-    """The error for an engine that could not be spoken with, with what to do about it.
+def unreachable(error: BaseException, where: str) -> DockerError:
+    """The error for a daemon that could not be spoken with, with what to do about it.
 
     Args:
         error: what connecting, sending or reading raised.
-        where: the engine's address, for the message.
+        where: Docker's address, for the message.
     """
     number = _errno(error)
     kind: ErrorKind = "unreachable"
     match number:
         case errno.ENOENT:
-            what = f"there is no socket at {where}: start the engine, or name its address in DOCKER_HOST"
+            what = f"there is no socket at {where}: start Docker, or name its address in DOCKER_HOST"
         case errno.EACCES | errno.EPERM:
             kind = "denied"
             what = f"permission denied at {where}: run as root or as a member of the group that owns the socket (docker)"
         case errno.ECONNREFUSED:
-            what = f"nobody listens at {where}: the engine has stopped or is just starting (systemctl status docker)"
+            what = f"nobody listens at {where}: Docker has stopped or is just starting (systemctl status docker)"
         case _ if isinstance(error, aiohttp.ConnectionTimeoutError):
-            what = f"no connection to {where} in time: is the address right, and the engine's host up?"
+            what = f"no connection to {where} in time: is the address right, and Docker's host up?"
         case _ if isinstance(error, TimeoutError | asyncio.TimeoutError):
             kind = "timeout"
             what = f"no answer from {where} in time"
         case _:
             what = f"the connection to {where} broke: {clean(str(error), MESSAGE_CHARS) or type(error).__name__}"
-    return EngineError(what, kind=kind)
+    return DockerError(what, kind=kind)
 
 
 def _errno(error: BaseException) -> int | None:

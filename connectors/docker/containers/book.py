@@ -1,12 +1,12 @@
-"""What is known of each container, from lists, inspections and events; says what changed, as facts. Pure.
+"""What is known of each container, from lists, inspections and events; says what changed, as facts. Sans-I/O.
 
-The list is the truth, events are the hurry. Both come in at their own pace, so each reading of the engine carries a `Mark` that
+The list is the truth, events are the hurry. Both come in at their own pace, so each reading of Docker carries a `Mark` that
 was made before it was asked: what happened after the mark is newer than the reading and is not overwritten by it, and an event
 from before the mark is already contained in it.
 
-A container that was seen dead stays dead until it is gone. The engine calls it `removing` in lists, and again in inspections
+A container that was seen dead stays dead until it is gone. Docker calls it `removing` in lists, and again in inspections
 while a removal is tried anew, but nothing brings it back to life; following that back and forth would end and begin the same
-trouble with every attempt.
+problem with every attempt.
 """
 
 from collections import OrderedDict
@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from connectors.docker.api.text import NAME_CHARS, clean
-from connectors.docker.containers.parents import parent_of
+from connectors.docker.api.event import DESTROYED, DockerEvent
+from connectors.docker.api.readings import parent_of
 from connectors.docker.containers.protection import Protection
-from connectors.docker.events.event import DESTROYED, EngineEvent
+from connectors.sources.text import NAME_CHARS, clean
 from engine.facts import Fact, Retraction
 from engine.facts.docker import Container
 from engine.facts.timestamps import to_micros
@@ -39,7 +39,7 @@ Change = Fact | Retraction
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """The moment before the engine was asked: event time, and the number of changes known by then."""
+    """The moment before Docker was asked: event time, and the number of changes known by then."""
 
     at: datetime
     number: int
@@ -54,16 +54,15 @@ class _Entry:
     """Mark of the newest reading: events from before are contained in it."""
     command_known: bool = False
     image_known: bool = False
-    """True when an event or an inspection told it: a list names the image by its id once the tag has moved on."""
+    """True when an event or an inspection gave it: a list names the image by its id once the tag has moved on."""
     labels_known: bool = False
 
 
 class ContainerBook:
-    """All containers of one engine, and the facts about them."""
+    """All containers of one daemon, and the facts about them."""
 
-    def __init__(self, *, host: str = "", protection: Protection | None = None, dead_before: Iterable[Container] = ()) -> None:
-        """Nothing is known yet but what was dead before a restart: a list calls that `removing`, which would end its trouble."""
-        self._host = host
+    def __init__(self, *, protection: Protection | None = None, dead_before: Iterable[Container] = ()) -> None:
+        """Nothing is known yet but what was dead before a restart: a list calls that `removing`, which would end its problem."""
         self._protection = protection or Protection()
         self._entries: dict[str, _Entry] = {fact.id: _Entry(fact, 0) for fact in dead_before}
         self._gone: OrderedDict[str, int] = OrderedDict()
@@ -95,13 +94,13 @@ class ContainerBook:
         return entry.fact.labels if entry and entry.labels_known else None
 
     def mark(self, at: datetime) -> Mark:
-        """Make a mark now, before asking the engine."""
+        """Make a mark now, before asking Docker."""
         return Mark(at, self._number)
 
     def still_true(self, changes: Iterable[Change]) -> list[Change]:
         """These changes, without what was said of containers that are gone by now.
 
-        Whoever waits between making changes and telling them asks this before telling: an event may have told the end meanwhile,
+        Whoever waits between making changes and emitting them asks this first: an event may have reported the end meanwhile,
         and a fact that comes after its own retraction would stay for ever.
         """
         return [change for change in changes if not (isinstance(change, Container) and change.id in self._gone)]
@@ -109,9 +108,9 @@ class ContainerBook:
     # --- readings ---
 
     def learn(self, summary: ContainerSummary) -> None:
-        """Take what never changes in a container's life (command, labels, …) and nothing of its state; tells no facts.
+        """Take what never changes in a container's life (command, labels, …) and nothing of its state; makes no facts.
 
-        For a look-up on behalf of events that are not told yet.
+        For a look-up on behalf of events that are not emitted yet.
         """
         entry = self._entries.get(summary.id)
         if entry is None and summary.id not in self._gone:
@@ -162,9 +161,9 @@ class ContainerBook:
                 "name": detail.name,
                 "status": status,
                 "exit_code": detail.exit_code,
-                # An event told of a child's end by OOM; inspect speaks of the first process only.
+                # An event reported a child's end by OOM; inspect speaks of the first process only.
                 "oom_killed": entry.fact.oom_killed or detail.oom_killed,
-                # While a removal is tried anew the engine forgets the last one's error; the trouble has not gone.
+                # While a removal is tried anew Docker forgets the last one's error; the problem has not gone.
                 "error": detail.error or (entry.fact.error if status == "dead" else None),
                 "health": detail.health,
                 "created_at": detail.created_at,
@@ -183,7 +182,7 @@ class ContainerBook:
 
     # --- events ---
 
-    def apply_event(self, event: EngineEvent) -> list[Change]:
+    def apply_event(self, event: DockerEvent) -> list[Change]:
         """Take an event about a container in."""
         if event.action in DESTROYED:
             return self._forget(event.id, event.at)
@@ -215,7 +214,7 @@ class ContainerBook:
     # --- facts ---
 
     def _fact(self, container: str, at: datetime, **fields: Any) -> Container:
-        return Container(id=container, at=at, host=self._host, source="docker", **fields)
+        return Container(id=container, at=at, source="docker", **fields)
 
     def _lasting(self, entry: _Entry, summary: ContainerSummary) -> dict[str, Any]:
         update: dict[str, Any] = {"command": summary.command, "labels": summary.labels}
@@ -232,14 +231,14 @@ class ContainerBook:
     def _change(self, entry: _Entry, at: datetime, update: dict[str, Any]) -> list[Change]:
         """The fact anew, where it says something else than before."""
         fact = entry.fact
-        told = bool(fact.fact_id)
-        if told and all(getattr(fact, name) == value for name, value in update.items()):
+        emitted = bool(fact.fact_id)
+        if emitted and all(getattr(fact, name) == value for name, value in update.items()):
             return []
         if {"name", "image", "labels"} & update.keys():
             name, image, labels = (update.get(field, getattr(fact, field)) for field in ("name", "image", "labels"))
             update["parent"] = parent_of(labels)
             update["protected"] = self._protection.covers(name=name, image=image, labels=labels)
-        if not told and "status" not in update:
+        if not emitted and "status" not in update:
             entry.fact = fact.model_copy(update=update)  # only looked up so far: its state is not known yet
             return []
         update["at"] = max(at, fact.at)  # a fact older than the one it replaces would be ignored
@@ -257,10 +256,10 @@ class ContainerBook:
             return []
         at = max(at, entry.fact.at)
         fact_id = f"gone-{container[:12]}-{to_micros(at)}"
-        return [Retraction(retract=Container.KIND, key=container, at=at, fact_id=fact_id, host=self._host, source="docker")]
+        return [Retraction(retract=Container.KIND, key=container, at=at, fact_id=fact_id, source="docker")]
 
 
-def _state_after(event: EngineEvent, *, forgeable: bool) -> dict[str, Any] | None:
+def _state_after(event: DockerEvent, *, forgeable: bool) -> dict[str, Any] | None:
     """What an event changes in a container's state; None when it changes nothing.
 
     `forgeable`: true when its exit code may be a label's.

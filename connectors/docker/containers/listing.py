@@ -1,28 +1,27 @@
 """The truth about containers, by listing and inspecting them. Knows no HTTP: it asks through the port.
 
 Three paces. A list of all when somebody asks for it (the event source, after a gap or a new connection) and every minute. A list
-of those in `removing` or `dead` every two seconds, which costs next to nothing while there are none: no event tells of a removal
-that failed, and `filters status=dead` alone misses it (the list calls it `removing` until the engine is restarted). And, in the
+of those in `removing` or `dead` every two seconds, which costs next to nothing while there are none: no event reports a removal
+that failed, and `filters status=dead` alone misses it (the list calls it `removing` until Docker is restarted). And, in the
 same round, a bounded number of inspections.
 """
 
 import asyncio
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import structlog
 
 from connectors.docker.containers.book import Change, ContainerBook
 from connectors.docker.containers.resync import Resync
-from connectors.docker.containers.source_state import SourceState
 from connectors.docker.containers.watchlist import Watchlist
 from connectors.sources.backoff import backoff
-from engine.errors import EngineError
+from connectors.sources.status import SourceStatus
+from engine.errors import DockerError
 from engine.facts import Retraction
 from engine.facts.docker import Container
-from engine.ports.docker import ContainerEngine, ContainerSummary
+from engine.ports.clock import Clock, event_time
+from engine.ports.docker import ContainerSummary, DockerApi
 from engine.ports.sources import Sink
 
 log = structlog.get_logger(__name__)
@@ -50,90 +49,79 @@ class ListingSettings:
     concurrency: int = 4
     """Inspections at a time."""
     longest_pause: float = 5.0
-    """After lists that failed, the pauses grow from one second to this: no longer, since the engine may be back any moment."""
+    """After lists that failed, the pauses grow from one second to this: no longer, since Docker may be back any moment."""
 
 
 class DockerListing:
-    """Tells `container` facts, and takes them back. Has no cursor: each start lists everything anew."""
+    """Emits `container` facts, and retracts them. Has no cursor: each start lists everything anew."""
 
     name = "docker_listing"
 
     def __init__(
         self,
-        engine: ContainerEngine,
+        docker: DockerApi,
         book: ContainerBook,
         resync: Resync,
         *,
-        host: str = "",
+        clock: Clock,
         known: Iterable[str] = (),
         settings: ListingSettings | None = None,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Nothing is asked before `run`.
 
         Args:
-            engine: a client for lists and inspections.
+            docker: a client for lists and inspections.
             book: shared with the event source.
             resync: shared with the event source.
-            host: name of the host in facts.
-            known: ids of containers that working memory still holds from before a restart; those that are gone are taken back.
+            clock: for event times and pauses.
+            known: ids of containers that working memory still holds from before a restart; those that are gone are retracted.
             settings: None: the defaults.
-            now: event time.
-            clock: seconds on a clock that does not go back.
         """
-        self._engine = engine
+        self._docker = docker
         self._book = book
         self._resync = resync
-        self._host = host
         self._known = frozenset(known)
         self._settings = settings or ListingSettings()
-        self._now = now
         self._clock = clock
-        self._state = SourceState(self.name, host)
+        self._status = SourceStatus(self.name, emitted_by="docker", immediate=True)
         self._watchlist = Watchlist()
         self._filter_works = True
         self._took_s = 0.0
         """Seconds the last list of the dying took."""
 
     async def run(self, sink: Sink, cursor: str | None) -> None:  # noqa: ARG002 - listing starts anew each time, cursor or not
-        """See `FactSource`. Goes on until cancelled, whatever the engine does."""
+        """See `FactSource`. Goes on until cancelled, whatever Docker does."""
         settings = self._settings
         waits = backoff(1.0, settings.longest_pause)
         self._resync.request()
-        next_full = self._clock()
+        next_full = self._clock.monotonic()
         while True:
             asked = await self._resync.wait(self._pause())
             try:
-                if asked or self._clock() >= next_full:
+                if asked or self._clock.monotonic() >= next_full:
                     await self._list_all(sink)
-                    next_full = self._clock() + settings.interval
+                    next_full = self._clock.monotonic() + settings.interval
                 else:
                     await self._look_at_the_dying(sink)
                 await self._inspect_due(sink)
-                await self._put(sink, self._state.tell("ok", self._now()))
+                await self._put(sink, self._status.report("ok", event_time(self._clock)))
                 waits = backoff(1.0, settings.longest_pause)
-            except EngineError as error:
-                told = self._state.tell("lost", self._now(), str(error))
-                if told:
-                    log.warning("containers cannot be listed", action="pause_listing", error=str(error), kind=error.kind)
-                await self._put(sink, told)
-                next_full = self._clock()
-                await asyncio.sleep(next(waits))
+            except DockerError as error:
+                await self._put(sink, self._status.report("lost", event_time(self._clock), str(error)))
+                next_full = self._clock.monotonic()
+                await self._clock.sleep(next(waits))
             else:
                 if asked:
-                    await asyncio.sleep(settings.at_least)
+                    await self._clock.sleep(settings.at_least)
 
     async def _list_all(self, sink: Sink) -> None:
         number = self._resync.begin()
-        mark = self._book.mark(self._now())
-        summaries = await self._engine.list_containers()
+        mark = self._book.mark(event_time(self._clock))
+        summaries = await self._docker.list_containers()
         listed = {summary.id for summary in summaries}
         gone = self._known - listed
         self._known = frozenset()
-        changes: list[Change] = [
-            Retraction(retract=Container.KIND, key=id_, at=mark.at, host=self._host, source="docker") for id_ in sorted(gone)
-        ]
+        changes: list[Change] = [Retraction(retract=Container.KIND, key=id_, at=mark.at, source="docker") for id_ in sorted(gone)]
         # In slices, giving way between them: 6,000 new containers take a fifth of a second to be made facts of.
         for start in range(0, len(summaries), _SLICE):
             changes += self._book.apply_list(mark, summaries[start : start + _SLICE])
@@ -145,14 +133,14 @@ class DockerListing:
         self._resync.finish(number)
 
     def _pause(self) -> float:
-        """Until the next round: such that the engine is not kept busy for more than a fiftieth of the time."""
+        """Until the next round: such that Docker is not kept busy for more than a fiftieth of the time."""
         return min(max(self._settings.round, _SHARE * self._took_s), self._settings.longest_round)
 
     async def _look_at_the_dying(self, sink: Sink) -> None:
-        mark = self._book.mark(self._now())
-        began = self._clock()
+        mark = self._book.mark(event_time(self._clock))
+        began = self._clock.monotonic()
         dying = await self._dying()
-        self._took_s = self._clock() - began
+        self._took_s = self._clock.monotonic() - began
         changes = self._book.apply_list(mark, dying)
         await self._put(sink, changes)
         listed = {summary.id for summary in dying}
@@ -162,17 +150,17 @@ class DockerListing:
     async def _dying(self) -> list[ContainerSummary]:
         if self._filter_works:
             try:
-                return await self._engine.list_containers(statuses=_DYING)
-            except EngineError as error:
+                return await self._docker.list_containers(statuses=_DYING)
+            except DockerError as error:
                 if error.status is None or error.kind not in ("failed", "conflict"):
                     raise
                 # Docker before 1.13 knows no `removing`, Podman no `dead`.
                 self._filter_works = False
-                log.info("the engine refuses the filter", action="list_all_instead", error=str(error))
-        return [summary for summary in await self._engine.list_containers() if summary.status in _DYING]
+                log.info("docker_filter_refused", error=str(error))
+        return [summary for summary in await self._docker.list_containers() if summary.status in _DYING]
 
     async def _inspect_due(self, sink: Sink) -> None:
-        await self._inspect(sink, self._watchlist.due(self._book.containers(), self._clock()))
+        await self._inspect(sink, self._watchlist.due(self._book.containers(), self._clock.monotonic()))
 
     async def _inspect(self, sink: Sink, containers: list[str]) -> None:
         gate = asyncio.Semaphore(self._settings.concurrency)
@@ -186,13 +174,13 @@ class DockerListing:
             await self._put(sink, [change for result in results for change in result])
 
     async def _inspected(self, container: str) -> list[Change]:
-        mark = self._book.mark(self._now())
+        mark = self._book.mark(event_time(self._clock))
         try:
             async with asyncio.timeout(self._settings.inspect_timeout):
-                detail = await self._engine.inspect(container)
+                detail = await self._docker.inspect(container)
         except TimeoutError:
             return []
-        except EngineError as error:
+        except DockerError as error:
             return self._book.apply_gone(mark, container) if error.kind == "not_found" else []
         return self._book.apply_detail(mark, detail)
 

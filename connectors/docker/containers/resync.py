@@ -1,6 +1,6 @@
 """How the event source asks the listing for the truth: after a gap, and after each connection. Knows neither of them.
 
-It also passes on that the stream was lost or opened anew: whoever watches the engine's health need not wait for its next look.
+It also passes on that the stream was lost or opened anew: whoever watches Docker's health need not wait for its next look.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ class Resync:
         return self._asked
 
     def is_done(self, number: int) -> bool:
-        """True when a listing that was started after this request has been told."""
+        """True when a listing that was started after this request has been emitted."""
         return self._done >= number
 
     def on_done(self, watcher: Callable[[], None]) -> None:
@@ -52,11 +52,11 @@ class Resync:
         return self._asked > self._done
 
     def begin(self) -> int:
-        """A listing starts now; hand the number to `finish` when it has been told."""
+        """A listing starts now; hand the number to `finish` when its facts have been emitted."""
         return self._asked
 
     def finish(self, number: int) -> None:
-        """The listing that began with this number has been told."""
+        """The listing that began with this number has been emitted."""
         self._done = max(self._done, number)
         for watcher in self._watchers:
             watcher()

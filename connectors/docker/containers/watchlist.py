@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from engine.facts.docker import Container
 
 PER_ROUND = 16
-"""Inspections in one round. With a round every 2 s and 1 ms each, that is under one percent of one of the engine's cores."""
+"""Inspections in one round. With a round every 2 s and 1 ms each, that is under one percent of one of Docker's cores."""
 
 REMOVING_S = 2.0
 """While a removal is under way nothing but inspecting tells when it has failed."""

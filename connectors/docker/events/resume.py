@@ -1,13 +1,13 @@
 """Where to go on in the event stream, which events were seen already, and whether some were missed. Pure.
 
-The engine keeps the last 256 events of all types, in memory only, and `since` is inclusive. Since `timeNano` is not monotonic, a
+Docker keeps the last 256 events of all types, in memory only, and `since` is inclusive. Since `timeNano` is not monotonic, a
 reader resumes one second before the newest it saw and drops what it saw before: over 30 reconnects under load, none was missing
 and none came twice.
 """
 
 from collections import OrderedDict
 
-from connectors.docker.events.event import EngineEvent
+from connectors.docker.api.event import DockerEvent
 
 NANO = 1_000_000_000
 OVERLAP = NANO
@@ -17,7 +17,7 @@ _DIGITS = 20
 """Nanoseconds since 1970 have 19 digits until the year 2286."""
 
 _REMEMBERED = 4_096
-"""Events remembered as seen. The engine can send no more than 256 again; the rest is reserve for larger memories of others."""
+"""Events remembered as seen. Docker can send no more than 256 again; the rest is reserve for larger memories of others."""
 
 
 class Resume:
@@ -49,13 +49,13 @@ class Resume:
     def since(self) -> str:
         """For the `since` of the next connection: seconds and nanoseconds.
 
-        Never empty, also at the first start: the engine subscribes a listener a moment after it answered, and only with
+        Never empty, also at the first start: Docker subscribes a listener a moment after it answered, and only with
         `since` does it hand over what happened in between.
         """
         start = max((self._newest or self._start) - OVERLAP, 0)
         return f"{start // NANO}.{start % NANO:09d}"
 
-    def is_new(self, event: EngineEvent) -> bool:
+    def is_new(self, event: DockerEvent) -> bool:
         """Take note of an event; False when it was seen before."""
         key = event.key
         if key in self._seen:
@@ -66,8 +66,8 @@ class Resume:
         self._newest = max(self._newest, event.nano)
         return True
 
-    def misses(self, first: EngineEvent) -> bool:
-        """True when this, the first event of a new connection, shows a gap: the engine's memory begins after what was seen.
+    def misses(self, first: DockerEvent) -> bool:
+        """True when this, the first event of a new connection, shows a gap: Docker's memory begins after what was seen.
 
         Ask before `is_new`.
         """

@@ -1,37 +1,36 @@
-"""The engine's event stream as a source of facts. Knows no HTTP: the stream comes through the port.
+"""Docker's event stream as a source of facts. Knows no HTTP: the stream comes through the port.
 
-Two tasks. The reader does nothing but read, cut and queue, since an engine with a stalled subscriber slows down as a whole. The
-worker looks commands up in batches and tells the sink, which may make it wait; if that takes so long that the queue overflows,
-lines are dropped and counted, the loss is told, and the listing makes up for it.
+Two tasks. The reader does nothing but read, cut and queue, since a daemon with a stalled subscriber slows down as a whole. The
+worker looks commands up in batches and hands facts to the sink, which may make it wait; if that takes so long that the queue
+overflows, lines are dropped and counted, the loss is reported, and the listing makes up for it.
 
-Events are the hurry, not the truth: none tells of a failed removal, a failed start, a hang, or a death while the engine was down.
+Events are the hurry, not the truth: none reports a failed removal, a failed start, a hang, or a death while Docker was down.
 So a full listing is asked for after every connection and every loss.
 """
 
 import asyncio
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-import structlog
-
-from connectors.docker.api.lines import QUEUE_LINES, Connected, Disconnected, Item, LineQueue, LineSplitter
+from connectors.docker.api.event import DockerEvent, UnreadableEventError, fact_of, read_event
 from connectors.docker.containers.book import Change, ContainerBook
 from connectors.docker.containers.resync import Resync
-from connectors.docker.containers.source_state import SourceState
-from connectors.docker.events.event import EngineEvent, UnreadableEventError, fact_of, read_event
 from connectors.docker.events.lookup import Lookup
+from connectors.docker.events.queue import QUEUE_LINES, Connected, Disconnected, Item, LineQueue
 from connectors.docker.events.resume import Resume
 from connectors.sources.backoff import backoff
-from engine.errors import EngineError
-from engine.ports.docker import ContainerEngine
+from connectors.sources.lines import LineSplitter
+from connectors.sources.status import SourceStatus
+from engine.errors import DockerError
+from engine.ports.clock import Clock, event_time
+from engine.ports.docker import DockerApi
 from engine.ports.sources import Sink
 
-log = structlog.get_logger(__name__)
+LINE_BYTES = 4 * 1024 * 1024
+"""A longer line is skipped. dockerd refuses a create request above 4 MiB in most versions, so labels cannot be larger."""
 
-_OVERRUN = "the engine's memory of 256 events does not reach back to what was seen last"
-_RESTARTED = "the engine remembers no events: it was restarted, and may have missed what happened meanwhile"
+_OVERRUN = "Docker's memory of 256 events does not reach back to what was seen last"
+_RESTARTED = "Docker remembers no events: it was restarted, and may have missed what happened meanwhile"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,66 +43,63 @@ class EventSettings:
     first_pause: float = 0.1
     """Pause after the first failed attempt; doubled each time."""
     longest_pause: float = 5.0
-    """A restart of the engine takes up to 12 s."""
+    """A restart of Docker takes up to 12 s."""
     first_event: float = 1.0
-    """What the engine remembers comes at once after connecting; when nothing came in this time, it remembers nothing."""
+    """What Docker remembers comes at once after connecting; when nothing came in this time, it remembers nothing."""
     queue: int = QUEUE_LINES
     """Lines that wait for the worker at most; further ones are dropped, counted and made up for by a list."""
     batch: int = 500
-    """Lines taken at a time: large enough for one look-up to serve many, small enough to be told within some 50 ms."""
+    """Lines taken at a time: large enough for one look-up to serve many, small enough to be handed over within some 50 ms."""
 
 
 class DockerEvents:
-    """Tells `container_event` facts, and what they change in `container` facts.
+    """Emits `container_event` facts, and what they change in `container` facts.
 
-    The cursor is the newest `timeNano` seen. After a restart the overlap is told again under the same fact ids.
+    The cursor is the newest `timeNano` seen. After a restart the overlap is emitted again under the same fact ids.
     """
 
     name = "docker"
 
     def __init__(
         self,
-        engine: ContainerEngine,
+        docker: DockerApi,
         lookup: Lookup,
         book: ContainerBook,
         resync: Resync,
         *,
-        host: str = "",
+        clock: Clock,
         settings: EventSettings | None = None,
-        now: Callable[[], int] = time.time_ns,
     ) -> None:
         """Nothing is read before `run`.
 
         Args:
-            engine: a client for the stream alone.
+            docker: a client for the stream alone.
             lookup: on another client.
             book: shared with the listing.
             resync: shared with the listing.
-            host: name of the host in facts.
+            clock: for the time of the first connection, and of what the source says of itself.
             settings: None: the defaults.
-            now: nanoseconds since 1970.
         """
-        self._engine = engine
+        self._docker = docker
         self._lookup = lookup
         self._book = book
         self._resync = resync
-        self._host = host
         self._settings = settings or EventSettings()
-        self._now = now
-        self._state = SourceState(self.name, host)
+        self._clock = clock
+        self._status = SourceStatus(self.name, emitted_by="docker", immediate=True)
         self._queue = LineQueue(self._settings.queue)
-        self._splitter_skipped = 0
+        self._skipped = 0
         self._unreadable: list[str] = []
-        """Why lines of this batch could not be read; told once for all of them."""
-        self._resume = Resume(None, now=now())
+        """Why lines of this batch could not be read; reported once for all of them."""
+        self._resume = Resume(None, now=self._nanoseconds())
         self._first_by: float | None = None
         """Until when the first event of this connection has to come, on the loop's clock; None once that is settled."""
         self._gap_request: int | None = None
-        self._dropped_told = 0
+        self._dropped_counted = 0
 
     async def run(self, sink: Sink, cursor: str | None) -> None:
-        """See `FactSource`. Goes on until cancelled, whatever the engine does."""
-        self._resume = Resume(cursor, now=self._now())
+        """See `FactSource`. Goes on until cancelled, whatever Docker does."""
+        self._resume = Resume(cursor, now=self._nanoseconds())
         self._resync.on_done(self._queue.wake)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._read(), name="docker-events-reader")
@@ -115,13 +111,13 @@ class DockerEvents:
         settings = self._settings
         waits = backoff(settings.first_pause, settings.longest_pause)
         while True:
-            reason = "the engine ended the stream"
+            reason = "Docker ended the stream"
             silent = False
-            began = time.monotonic()
+            began = self._clock.monotonic()
             try:
-                async with self._engine.events(since=self._resume.since()) as chunks:
+                async with self._docker.events(since=self._resume.since()) as chunks:
                     self._queue.put(Connected())
-                    splitter = LineSplitter()
+                    splitter = LineSplitter(limit=LINE_BYTES, leave_out=True)
                     while True:
                         try:
                             async with asyncio.timeout(settings.silence):
@@ -131,19 +127,18 @@ class DockerEvents:
                             break
                         if chunk is None:
                             break
-                        for line in splitter.feed(chunk):
-                            self._queue.put(line)
-                        if splitter.skipped:
-                            self._splitter_skipped += splitter.skipped
-                            splitter.skipped = 0
+                        self._queue.extend(line for _, line in splitter.feed(chunk) if line.strip())
+                        if splitter.cut:
+                            self._skipped += splitter.cut
+                            splitter.cut = 0
                             self._queue.wake()
-            except EngineError as error:
+            except DockerError as error:
                 reason = str(error)
             if not silent:
                 self._queue.put(Disconnected(reason))
-                if time.monotonic() - began > settings.longest_pause:
+                if self._clock.monotonic() - began > settings.longest_pause:
                     waits = backoff(settings.first_pause, settings.longest_pause)
-                await asyncio.sleep(next(waits))
+                await self._clock.sleep(next(waits))
 
     # --- worker ---
 
@@ -151,15 +146,15 @@ class DockerEvents:
         while True:
             items = await self._queue.take(self._settings.batch, self._patience())
             facts: list[Change] = []
-            batch: list[EngineEvent] = []
+            batch: list[DockerEvent] = []
             for item in items:
                 if isinstance(item, bytes):
                     batch += self._event(item, facts)
                 else:
-                    facts += await self._tell(batch)
+                    facts += await self._facts(batch)
                     batch = []
                     facts += self._connection(item)
-            facts += await self._tell(batch)
+            facts += await self._facts(batch)
             facts += self._losses()
             if facts or batch:
                 await sink.put(self._book.still_true(facts), cursor=self._resume.cursor)
@@ -168,9 +163,9 @@ class DockerEvents:
         """How long to wait for lines: not beyond the moment when a first event that did not come means a gap."""
         if self._first_by is None:
             return self._settings.silence
-        return max(self._first_by - time.monotonic(), 0.0)
+        return max(self._first_by - self._clock.monotonic(), 0.0)
 
-    def _event(self, line: bytes, facts: list[Change]) -> list[EngineEvent]:
+    def _event(self, line: bytes, facts: list[Change]) -> list[DockerEvent]:
         """The event of this line, unless it is unreadable, seen before, or of no container."""
         try:
             event = read_event(line)
@@ -180,10 +175,10 @@ class DockerEvents:
         if self._first_by is not None:
             self._first_by = None
             missed = self._resume.misses(event)
-            facts += self._gap(_OVERRUN) if missed else self._state.tell("ok", self._at())
+            facts += self._gap(_OVERRUN) if missed else self._status.report("ok", event_time(self._clock))
         return [event] if self._resume.is_new(event) and event.about_container else []
 
-    async def _tell(self, events: Sequence[EngineEvent]) -> list[Change]:
+    async def _facts(self, events: Sequence[DockerEvent]) -> list[Change]:
         """The facts of events: first the state that an event led to, then the event."""
         if not events:
             return []
@@ -201,57 +196,52 @@ class DockerEvents:
                     exit_codes = await self._lookup.exit_codes(events)
                 exit_code = exit_codes.get(event.nano)
             facts += changes
-            facts.append(fact_of(event, host=self._host, command=command, labels=labels, exit_code=exit_code))
+            facts.append(fact_of(event, command=command, labels=labels, exit_code=exit_code))
         return facts
 
     def _connection(self, item: Item) -> list[Change]:
         self._resync.stream_changed()
         if isinstance(item, Disconnected):
             self._first_by = None
-            told = self._state.tell("lost", self._at(), item.error)
-            if told:  # an engine that is away for a night is one line, not one for each attempt
-                log.warning("event stream is lost", action="lose_stream", error=item.error)
-            return list(told)
+            return list(self._status.report("lost", event_time(self._clock), item.error))
         request = self._resync.request()
-        if self._state.status == "gap":
+        if self._status.status == "gap":
             self._gap_request = request
         if self._resume.expects_overlap:
-            self._first_by = time.monotonic() + self._settings.first_event
+            self._first_by = self._clock.monotonic() + self._settings.first_event
             return []  # whether something was missed shows with the first event
-        return list(self._state.tell("ok", self._at()))
+        return list(self._status.report("ok", event_time(self._clock)))
 
     def _losses(self) -> list[Change]:
         """Gaps that show by what did not come, lines that did not fit; and the end of a gap."""
         facts: list[Change] = []
-        if self._first_by is not None and time.monotonic() >= self._first_by:
+        if self._first_by is not None and self._clock.monotonic() >= self._first_by:
             self._first_by = None
             facts += self._gap(_RESTARTED)
         if self._unreadable:
             count, why = len(self._unreadable), self._unreadable[-1]
             self._unreadable.clear()
-            self._state.lost += count
-            self._resync.request()  # what they told of shows in a list
-            log.warning("events are unreadable", action="skip_events", count=count, error=why)
-            facts += self._state.tell(self._state.status or "ok", self._at(), f"{count} unreadable events were skipped: {why}")
-        if self._splitter_skipped:
-            self._state.lost += self._splitter_skipped
-            self._splitter_skipped = 0
-            facts += self._gap("an event of more than 4 MiB was skipped")
-        if self._queue.dropped > self._dropped_told:
-            self._state.lost += self._queue.dropped - self._dropped_told
-            self._dropped_told = self._queue.dropped
-            facts += self._gap("events came faster than they could be told")
+            self._resync.request()  # what they reported shows in a list
+            self._status.lost += count
+            error = f"{count} unreadable events were skipped: {why}"
+            facts += self._status.report(self._status.status or "ok", event_time(self._clock), error)
+        if self._skipped:
+            facts += self._gap("an event of more than 4 MiB was skipped", self._skipped)
+            self._skipped = 0
+        if self._queue.dropped > self._dropped_counted:
+            facts += self._gap("events came faster than they could be handled", self._queue.dropped - self._dropped_counted)
+            self._dropped_counted = self._queue.dropped
         if self._gap_request is not None and self._resync.is_done(self._gap_request):
             self._gap_request = None
-            if self._state.status == "gap":
-                facts += self._state.tell("ok", self._at())
+            if self._status.status == "gap":
+                facts += self._status.report("ok", event_time(self._clock))
         return facts
 
-    def _gap(self, why: str) -> list[Change]:
-        """Something was missed: say so, and have the listing make up for it."""
+    def _gap(self, why: str, lost: int = 0) -> list[Change]:
+        """Something was missed: report it, and have the listing make up for it."""
         self._gap_request = self._resync.request()
-        log.warning("events were missed", action="list_anew", reason=why, lost=self._state.lost)
-        return list(self._state.tell("gap", self._at(), why))
+        self._status.lost += lost
+        return list(self._status.report("gap", event_time(self._clock), why))
 
-    def _at(self) -> datetime:
-        return datetime.fromtimestamp(self._now() / 1e9, UTC)
+    def _nanoseconds(self) -> int:
+        return self._clock.wall() * 1000

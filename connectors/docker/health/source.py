@@ -1,38 +1,36 @@
-"""Is the engine well: does it answer, which call hangs, whose container is to blame, how full is its pool. Knows no HTTP.
+"""Is Docker well: does it answer, which call hangs, whose container is to blame, how full is its pool. Knows no HTTP.
 
 Ping, list and version are asked side by side, since each alone has been mistaken for health: with containerd stopped, ping and
-list answer and version hangs; with one container stuck in its start only the inspection of that one hangs; on old engines the
+list answer and version hangs; with one container stuck in its start only the inspection of that one hangs; on old daemons the
 list takes the lock of each container in turn, so that one bad lock hangs the list while the others can be inspected. A slow
-engine is slow, not hung: only a call that has not answered for ten seconds hangs.
+daemon is slow, not hung: only a call that has not answered for ten seconds hangs.
 """
 
 import asyncio
 import json
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from connectors.docker.api.pool import read_pool
-from connectors.docker.containers.candidates import Candidates
-from connectors.docker.health.probe import Probe
+from connectors.docker.api.readings import read_pool
+from connectors.docker.health.probe import Candidates, Probe
 from connectors.sources.trend import Trend
 from engine.facts import Fact
 from engine.facts.docker import Daemon, DaemonChange
 from engine.facts.timestamps import to_micros
-from engine.ports.docker import ContainerDetail, ContainerEngine, ContainerSummary, EngineInfo
+from engine.ports.clock import Clock, event_time
+from engine.ports.docker import ContainerDetail, ContainerSummary, DockerApi, DockerInfo
 from engine.ports.sources import Sink
 
 ALIVE = ("created", "running", "paused", "restarting")
-"""What the list is asked for: those whose inspection may hang. On old engines it takes every container's lock all the same."""
+"""What the list is asked for: those whose inspection may hang. On old daemons it takes every container's lock all the same."""
 
 _WATCHED = ("version", "kernel", "storage_driver", "cgroup_driver", "root_dir")
-"""Properties whose change is told, also when it happened while nobody looked."""
+"""Properties whose change is reported, also when it happened while nobody looked."""
 
-_UNTOLD = {"at", "fact_id", "ping_ms", "list_ms", "data_full_in_s", "metadata_full_in_s"}
-"""Fields that differ with every look; a difference in them alone is told with the next regular fact."""
+_VOLATILE = {"at", "fact_id", "ping_ms", "list_ms", "data_full_in_s", "metadata_full_in_s"}
+"""Fields that differ with every look; a difference in them alone is emitted with the next regular fact."""
 
 
 _MOMENT_S = 0.5
@@ -41,22 +39,22 @@ _MOMENT_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class HealthSettings:
-    """How the engine is probed. Times in seconds."""
+    """How Docker is probed. Times in seconds."""
 
     interval: float = 10.0
     """Between two looks."""
     hung_after: float = 10.0
-    """A call that has not answered for so long hangs. Busy engines have been seen to take some seconds."""
+    """A call that has not answered for so long hangs. Busy daemons have been seen to take some seconds."""
     unreachable_interval: float = 2.0
     """Between two looks while nobody accepts the connection."""
     info_interval: float = 60.0
     """Between two looks at how it is set up and how full it is."""
     refresh: float = 60.0
-    """The fact is told at least this often, for what changes all the time (milliseconds, trends)."""
+    """The fact is emitted at least this often, for what changes all the time (milliseconds, trends)."""
 
 
 class DockerHealth:
-    """Tells the `daemon` fact, and `daemon_change` when a property differs from what was last seen.
+    """Emits the `daemon` fact, and `daemon_change` when a property differs from what was last seen.
 
     The cursor remembers what was last seen, as JSON, also across restarts.
     """
@@ -65,58 +63,52 @@ class DockerHealth:
 
     def __init__(
         self,
-        engine: ContainerEngine,
+        docker: DockerApi,
         *,
-        host: str = "",
+        clock: Clock,
         settings: HealthSettings | None = None,
         blocked_runc: Callable[[], Awaitable[int | None]] | None = None,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Nothing is asked before `run`.
 
         Args:
-            engine: a client for probes alone, whose calls may take minutes: what hangs is decided here.
-            host: name of the host in facts.
+            docker: a client for probes alone, whose calls may take minutes: what hangs is decided here.
+            clock: for event times, and for how long a call has waited.
             settings: None: the defaults.
             blocked_runc: finds the process id of a runc that waits for an init that is gone; asked while something hangs.
-            now: event time.
-            clock: seconds on a clock that does not go back.
         """
-        self._engine = engine
-        self._host = host
+        self._docker = docker
         self._settings = settings or HealthSettings()
         self._blocked_runc = blocked_runc
-        self._now = now
         self._clock = clock
-        self._ping = Probe("ping", engine.ping, clock=clock)
-        self._list: Probe[list[ContainerSummary]] = Probe("list", lambda: engine.list_containers(statuses=ALIVE), clock=clock)
-        self._version = Probe("version", engine.version, clock=clock)
-        self._info: Probe[EngineInfo] = Probe("info", engine.info, clock=clock)
+        self._ping = Probe("ping", docker.ping, clock=clock)
+        self._list: Probe[list[ContainerSummary]] = Probe("list", lambda: docker.list_containers(statuses=ALIVE), clock=clock)
+        self._version = Probe("version", docker.version, clock=clock)
+        self._info: Probe[DockerInfo] = Probe("info", docker.info, clock=clock)
         self._info_at = float("-inf")
         self._hurry = asyncio.Event()
-        self._info_told: EngineInfo | None = None
+        self._info_emitted: DockerInfo | None = None
         self._inspections: dict[str, Probe[ContainerDetail]] = {}
         self._candidates = Candidates()
         self._trends = {"data": Trend(), "metadata": Trend()}
         self._last_seen: dict[str, str] = {}
-        self._told: Daemon | None = None
-        self._told_at = float("-inf")
+        self._last_emitted: Daemon | None = None
+        self._emitted_at = float("-inf")
 
     @property
     def root_dir(self) -> Path | None:
-        """The engine's data root, as it names it itself; None while it is not known."""
-        told = self._info.value.root_dir if self._info.value is not None else ""
-        root = told or self._last_seen.get("root_dir", "")
+        """Docker's data root, as it names it itself; None while it is not known."""
+        named = self._info.value.root_dir if self._info.value is not None else ""
+        root = named or self._last_seen.get("root_dir", "")
         return Path(root) if root else None
 
     def hurry(self) -> None:
-        """Look now, also at how the engine is set up: it may have been stopped, or started as another."""
+        """Look now, also at how Docker is set up: it may have been stopped, or started as another."""
         self._info_at = float("-inf")
         self._hurry.set()
 
     async def run(self, sink: Sink, cursor: str | None) -> None:
-        """See `FactSource`. Goes on until cancelled, whatever the engine does."""
+        """See `FactSource`. Goes on until cancelled, whatever Docker does."""
         self._last_seen = _remembered(cursor)
         try:
             while True:
@@ -131,22 +123,22 @@ class DockerHealth:
         await self._wait_for([self._ping])
         error = self._ping.error
         if self._ping.task is None and error is not None and error.kind in ("unreachable", "denied"):
-            await self._tell(sink, reachable=False, error=str(error))
+            await self._emit(sink, reachable=False, error=str(error))
             return
         if not self._hangs(self._ping):
             self._list.start()
             self._version.start()
-            if self._info.task is None and self._clock() >= self._info_at + self._settings.info_interval:
-                self._info_at = self._clock()
+            if self._info.task is None and self._clock.monotonic() >= self._info_at + self._settings.info_interval:
+                self._info_at = self._clock.monotonic()
                 self._info.start()
             await self._wait_for([self._list, self._version])
             if self._info.task is not None and self._version.task is None:
                 await asyncio.wait({self._info.task}, timeout=_MOMENT_S)
-            # The list's hang is told before its cause is looked for.
+            # The list's hang is reported before its cause is looked for.
             if self._hangs(self._list):
-                await self._tell(sink, **self._diagnosis())
+                await self._emit(sink, **self._diagnosis())
             await self._wait_for(self._inspect())
-        await self._tell(sink, **self._diagnosis())
+        await self._emit(sink, **self._diagnosis())
 
     async def _wait_for(self, probes: Sequence[Probe[Any]]) -> None:
         """Wait until each of these has ended or hangs; one that hangs already is not waited for again."""
@@ -174,7 +166,7 @@ class DockerHealth:
         return list(self._inspections.values())
 
     def _inspection(self, container: str) -> Callable[[], Awaitable[ContainerDetail]]:
-        return lambda: self._engine.inspect(container)
+        return lambda: self._docker.inspect(container)
 
     def _diagnosis(self) -> dict[str, Any]:
         """Which call hangs, the most telling first, and whose container is to blame."""
@@ -192,8 +184,8 @@ class DockerHealth:
         }
 
     async def _pause(self) -> None:
-        """Until the next look; shorter when a call that hung is answered, when information has come, or when told to hurry."""
-        unreachable = self._told is not None and not self._told.reachable
+        """Until the next look; shorter when a call that hung is answered, information has come, or `hurry` is called."""
+        unreachable = self._last_emitted is not None and not self._last_emitted.reachable
         pause = self._settings.unreachable_interval if unreachable else self._settings.interval
         probes: list[Probe[Any]] = [self._ping, self._list, self._version, self._info, *self._inspections.values()]
         pending = {probe.task for probe in probes if probe.task is not None}
@@ -207,34 +199,33 @@ class DockerHealth:
             # One answer seldom comes alone: those that hung beside it get a moment too.
             await asyncio.sleep(min(_MOMENT_S, pause))
 
-    async def _tell(self, sink: Sink, *, reachable: bool = True, hung: str | None = None, **fields: Any) -> None:
+    async def _emit(self, sink: Sink, *, reachable: bool = True, hung: str | None = None, **fields: Any) -> None:
         facts: list[Fact] = []
         info = self._info.value
-        if info is not None and info is not self._info_told:
-            self._info_told = info
+        if info is not None and info is not self._info_emitted:
+            self._info_emitted = info
             facts += self._changes(info)
             self._follow_trends(info)
         hung_pid = await self._blocked_runc() if hung and self._blocked_runc is not None else None
         daemon = self._daemon(reachable=reachable, hung=hung, hung_pid=hung_pid, **fields)
-        if self._differs(daemon) or self._clock() >= self._told_at + self._settings.refresh:
-            self._told, self._told_at = daemon, self._clock()
+        if self._differs(daemon) or self._clock.monotonic() >= self._emitted_at + self._settings.refresh:
+            self._last_emitted, self._emitted_at = daemon, self._clock.monotonic()
             facts.append(daemon)
         if facts:
             await sink.put(list(facts), cursor=json.dumps(self._last_seen) if self._last_seen else None)
 
     def _differs(self, daemon: Daemon) -> bool:
-        if self._told is None:
+        if self._last_emitted is None:
             return True
-        return self._told.model_dump(exclude=_UNTOLD) != daemon.model_dump(exclude=_UNTOLD)
+        return self._last_emitted.model_dump(exclude=_VOLATILE) != daemon.model_dump(exclude=_VOLATILE)
 
     def _daemon(self, *, reachable: bool, **fields: Any) -> Daemon:
-        at = self._now()
-        info, version = self._info.value or EngineInfo(), self._version.value
+        at = event_time(self._clock)
+        info, version = self._info.value or DockerInfo(), self._version.value
         pool = read_pool(info.driver_status)
         return Daemon(
             fact_id=f"daemon-{to_micros(at)}",
             at=at,
-            host=self._host,
             source="probe",
             reachable=reachable,
             ping_ms=self._ping.took_ms if reachable and not self._hangs(self._ping) else None,
@@ -258,15 +249,15 @@ class DockerHealth:
             **fields,
         )
 
-    def _follow_trends(self, info: EngineInfo) -> None:
+    def _follow_trends(self, info: DockerInfo) -> None:
         pool = read_pool(info.driver_status)
         for name, ratio in (("data", pool.data_ratio), ("metadata", pool.metadata_ratio)):
             if ratio is not None:
-                self._trends[name].add(self._clock(), ratio)
+                self._trends[name].add(self._clock.monotonic(), ratio)
 
-    def _changes(self, info: EngineInfo) -> list[Fact]:
+    def _changes(self, info: DockerInfo) -> list[Fact]:
         """What differs from what was last seen; then remembers."""
-        at = self._now()
+        at = event_time(self._clock)
         changes: list[Fact] = []
         for field in _WATCHED:
             new, old = getattr(info, field), self._last_seen.get(field, "")
@@ -274,9 +265,7 @@ class DockerHealth:
                 continue
             if old and old != new:
                 fact_id = f"daemon-change-{field}-{to_micros(at)}"
-                changes.append(
-                    DaemonChange(fact_id=fact_id, at=at, host=self._host, source="probe", field=field, old=old, new=new)
-                )
+                changes.append(DaemonChange(fact_id=fact_id, at=at, source="probe", field=field, old=old, new=new))
             self._last_seen[field] = new
         return changes
 

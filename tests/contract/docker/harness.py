@@ -9,8 +9,8 @@ from typing import Any
 import aiohttp
 
 from connectors.docker.api.client import DockerClient, Timeouts
-from connectors.docker.fake import FakeEngine
-from engine.ports.docker import ContainerEngine
+from connectors.docker.fake import FakeDocker
+from engine.ports.docker import DockerApi
 from tests.lab.engine import ScratchEngine
 from tests.lab.waiting import until
 
@@ -19,12 +19,12 @@ class Harness(ABC):
     """An engine, and what can be done to it from outside."""
 
     def __init__(self) -> None:
-        self._clients: list[ContainerEngine] = []
+        self._clients: list[DockerApi] = []
 
     @abstractmethod
-    def _connect(self) -> ContainerEngine: ...
+    def _connect(self) -> DockerApi: ...
 
-    def client(self) -> ContainerEngine:
+    def client(self) -> DockerApi:
         """A new connection, closed after the test."""
         client = self._connect()
         self._clients.append(client)
@@ -83,9 +83,9 @@ class FakeHarness(Harness):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fake = FakeEngine()
+        self.fake = FakeDocker()
 
-    def _connect(self) -> ContainerEngine:
+    def _connect(self) -> DockerApi:
         return self.fake
 
     async def create(self, *command: str, image: str = "box:1", name: str = "", labels: dict[str, str] | None = None) -> str:
@@ -116,7 +116,7 @@ class FakeHarness(Harness):
     async def noise(self, events: int) -> None:
         noisy = self.fake.create(name="noisy")
         for _ in range(events):
-            self.fake.tell(noisy, "exec_create: true", execID="1")
+            self.fake.emit(noisy, "exec_create: true", execID="1")
             await asyncio.sleep(0)
 
     async def restart(self) -> None:
@@ -135,7 +135,7 @@ class RealHarness(Harness):
         self.engine = engine
         self._mends: list[Callable[[], Any]] = []
 
-    def _connect(self) -> ContainerEngine:
+    def _connect(self) -> DockerApi:
         return DockerClient(self.engine.url, timeouts=Timeouts(connect=2.0, call=20.0, answer=5.0))
 
     async def close(self) -> None:

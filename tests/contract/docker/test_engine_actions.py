@@ -6,11 +6,12 @@ from connectors.docker.actions import PruneImages, RemoveContainer, RestartConta
 from connectors.docker.api.client import DockerClient
 from connectors.docker.containers.book import ContainerBook
 from connectors.docker.containers.protection import Protection
-from connectors.docker.fake import FakeEngine
+from connectors.docker.fake import FakeDocker
 from engine.facts import Retraction
 from engine.facts.docker import Container
 from engine.ports.actions import Action
-from engine.ports.docker import ContainerDetail, ContainerEngine, EngineInfo
+from engine.ports.docker import ContainerDetail, DockerApi, DockerInfo
+from tests.clocks import SYSTEM
 from tests.contract.docker.harness import FakeHarness, Harness
 from tests.lab.engine import ScratchEngine
 from tests.lab.faults.deletion import busy_directory
@@ -19,8 +20,8 @@ NOBODY = "f" * 64
 PROTECTION = Protection(names=("db-*",))
 
 
-def _remove(engine: ContainerEngine) -> RemoveContainer:
-    return RemoveContainer(engine, ContainerBook(), protection=PROTECTION)
+def _remove(engine: DockerApi) -> RemoveContainer:
+    return RemoveContainer(engine, ContainerBook(), protection=PROTECTION, clock=SYSTEM)
 
 
 async def test_an_exited_container_is_removed_and_its_fact_taken_back(harness: Harness) -> None:
@@ -56,7 +57,7 @@ async def test_a_protected_container_is_refused(harness: Harness, name: str, lab
     """By pattern and by label, neither removed nor restarted."""
     container = await harness.create("true", name=name, labels=labels)
     engine = harness.client()
-    restart = RestartContainer(engine, ContainerBook(), protection=PROTECTION)
+    restart = RestartContainer(engine, ContainerBook(), protection=PROTECTION, clock=SYSTEM)
     for action in (_remove(engine), restart):
         outcome = await action.run({"container": container})
         assert (outcome.ok, outcome.error_kind, outcome.permanent) == (False, "refused", True)
@@ -83,7 +84,7 @@ async def test_restart_restarts(harness: Harness) -> None:
     container = await harness.running()
     engine = harness.client()
     before = (await engine.inspect(container)).started_at
-    action: Action = RestartContainer(engine, ContainerBook(), protection=PROTECTION)
+    action: Action = RestartContainer(engine, ContainerBook(), protection=PROTECTION, clock=SYSTEM)
     assert (await action.run({"container": container, "timeout": 0})).ok
     assert (await engine.inspect(container)).started_at != before
     outcome = await action.run({"container": NOBODY})
@@ -137,7 +138,7 @@ async def test_a_hanging_engine_is_a_timeout(monkeypatch: pytest.MonkeyPatch) ->
     assert "may still be at it" in (outcome.error or "")
 
 
-class _StartsMeanwhile(FakeEngine):
+class _StartsMeanwhile(FakeDocker):
     """Somebody starts a container right after it was looked at."""
 
     async def inspect(self, container: str) -> ContainerDetail:
@@ -158,18 +159,18 @@ async def test_a_container_started_since_it_was_looked_at_is_not_killed() -> Non
     assert (await engine.inspect(container)).status == "running"
 
 
-class _OldEngine(FakeEngine):
+class _OldEngine(FakeDocker):
     """Docker up to 1.12 answers the second removal of a dead container with success and does nothing."""
 
     async def remove(self, container: str, *, force: bool = False, volumes: bool = False) -> None:
-        if self.told_info.version != "1.12.6":
+        if self.info_given.version != "1.12.6":
             await super().remove(container, force=force, volumes=volumes)
 
 
 async def test_success_that_left_the_container_is_none() -> None:
     """The container is looked at again afterwards, and a success that removed nothing is a failure."""
     engine = _OldEngine()
-    engine.told_info = EngineInfo(version="1.12.6")
+    engine.info_given = DockerInfo(version="1.12.6")
     container = engine.create("true")
     engine.become(container, "dead")
     outcome = await _remove(engine).run({"container": container})

@@ -5,17 +5,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from connectors.docker.api.lines import LineSplitter
-from connectors.docker.events.event import read_event
-from engine.errors import EngineError
-from engine.ports.docker import ContainerEngine
+from connectors.docker.api.event import read_event
+from connectors.sources.lines import LineSplitter
+from engine.errors import DockerError
+from engine.ports.docker import DockerApi
 from tests.contract.docker.harness import Harness
 
 NOBODY = "f" * 64
 
 
 async def _kind(call: Awaitable[object]) -> tuple[str, int | None]:
-    with pytest.raises(EngineError) as caught:
+    with pytest.raises(DockerError) as caught:
         await call
     return caught.value.kind, caught.value.status
 
@@ -147,7 +147,7 @@ async def test_events_since_a_moment_come_again_and_go_on(harness: Harness) -> N
         splitter = LineSplitter()
         removed = False
         async for chunk in chunks:
-            for line in splitter.feed(chunk):
+            for _, line in splitter.feed(chunk):
                 event = read_event(line)
                 if event.id == container:
                     seen.append(event.action)
@@ -167,7 +167,7 @@ async def test_a_stopped_engine_is_unreachable(breakable: Harness) -> None:
     for call in (engine.ping(), engine.list_containers(), engine.inspect(NOBODY), engine.version()):
         kind, _ = await _kind(call)
         assert kind == "unreachable"
-    with pytest.raises(EngineError, match="engine"):
+    with pytest.raises(DockerError, match="Docker"):
         await engine.ping()
     await breakable.restart()
     assert await engine.list_containers() == []
@@ -175,10 +175,10 @@ async def test_a_stopped_engine_is_unreachable(breakable: Harness) -> None:
 
 async def test_a_stream_ends_when_the_engine_stops(breakable: Harness) -> None:
     """It ends, or says unreachable; it does not stay silent."""
-    engine: ContainerEngine = breakable.client()
-    with pytest.raises((EngineError, StopAsyncIteration)) as caught:  # noqa: PT012 - entering and reading belong together
+    engine: DockerApi = breakable.client()
+    with pytest.raises((DockerError, StopAsyncIteration)) as caught:  # noqa: PT012 - entering and reading belong together
         async with engine.events(since="0.0") as chunks:
             await breakable.stop()
             while True:
                 await anext(chunks)
-    assert not isinstance(caught.value, EngineError) or caught.value.kind == "unreachable"
+    assert not isinstance(caught.value, DockerError) or caught.value.kind == "unreachable"

@@ -15,6 +15,7 @@ from engine.facts import Fact, Retraction
 from engine.facts.docker import Container, ContainerEvent
 from engine.facts.host import Source
 from engine.ports.sources import FactSource
+from tests.clocks import SYSTEM
 from tests.contract.docker.harness import Harness
 from tests.lab.waiting import until
 
@@ -79,11 +80,11 @@ async def watching(
 ) -> AsyncIterator[RecordingSink]:
     """The event source and the listing, at work until the block ends; entered once both have said that they are well."""
     sink = sink or RecordingSink()
-    book, resync = ContainerBook(host="h1", protection=protection), Resync()
-    lookup = Lookup(harness.client(), book)
+    book, resync = ContainerBook(protection=protection), Resync()
+    lookup = Lookup(harness.client(), book, clock=SYSTEM)
     sources: list[FactSource] = [
-        DockerEvents(harness.client(), lookup, book, resync, host="h1", settings=events or EventSettings(first_event=0.3)),
-        DockerListing(harness.client(), book, resync, host="h1", known=known, settings=listing),
+        DockerEvents(harness.client(), lookup, book, resync, clock=SYSTEM, settings=events or EventSettings(first_event=0.3)),
+        DockerListing(harness.client(), book, resync, clock=SYSTEM, known=known, settings=listing),
     ]
     tasks = [asyncio.create_task(source.run(sink, cursor if source.name == "docker" else None)) for source in sources]
     try:

@@ -13,10 +13,10 @@ from connectors.logs.journald import Journald
 from connectors.logs.kmsg import KernelRing
 from connectors.logs.tail import FileTail
 from engine.ports.sources import FactSource
+from tests.clocks import SYSTEM
 from tests.contract.logs.parts import Words
 
 NAME = "dockerd_log"
-HOST = "h1"
 
 
 class Harness(Protocol):
@@ -49,7 +49,7 @@ class InMemory:
 
     def source(self) -> FactSource:
         """See Harness."""
-        return FakeLogSource(self.log, Words(), name=NAME, source="dockerd", host=HOST)
+        return FakeLogSource(self.log, Words(), name=NAME, source="dockerd", clock=SYSTEM)
 
     def write(self, *lines: bytes) -> None:
         """See Harness."""
@@ -81,7 +81,7 @@ class InFile:
 
     def source(self) -> FactSource:
         """See Harness."""
-        return FileTail(str(self.path), Words(), name=NAME, source="dockerd", host=HOST, poll_s=0.02)
+        return FileTail(str(self.path), Words(), name=NAME, source="dockerd", clock=SYSTEM, poll_s=0.02)
 
     def write(self, *lines: bytes) -> None:
         """See Harness."""
@@ -129,7 +129,14 @@ class InRing:
     def source(self) -> FactSource:
         """See Harness."""
         return KernelRing(
-            Words(), name=NAME, source="dockerd", host=HOST, path="ring", open_device=self.open_device, boot="b007", kernel=(6, 1)
+            Words(),
+            name=NAME,
+            source="dockerd",
+            clock=SYSTEM,
+            path="ring",
+            open_device=self.open_device,
+            boot="b007",
+            kernel=(6, 1),
         )
 
     def write(self, *lines: bytes) -> None:
@@ -209,7 +216,7 @@ class InJournal:
     def source(self) -> FactSource:
         """See Harness."""
         return Journald(
-            Words(), matches=["-u", "docker.service"], name=NAME, source="dockerd", host=HOST, journalctl=[str(self.program)]
+            Words(), matches=["-u", "docker.service"], name=NAME, source="dockerd", clock=SYSTEM, journalctl=[str(self.program)]
         )
 
     def write(self, *lines: bytes) -> None:

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 from connectors.logs.tail import LOOK_S, FileTail
+from tests.clocks import SYSTEM
 from tests.contract.logs.parts import Remembering, Words, running
 
 
@@ -12,7 +13,7 @@ async def test_a_line_wakes_the_source(tmp_path: Path) -> None:
     path = tmp_path / "daemon.log"
     path.touch()
     sink = Remembering()
-    async with running(FileTail(str(path), Words(), name="log", source="dockerd"), sink):
+    async with running(FileTail(str(path), Words(), name="log", source="dockerd", clock=SYSTEM), sink):
         await sink.until_status("ok")
         for number in range(5):
             begun = time.monotonic()
@@ -27,7 +28,7 @@ async def test_rotation_at_the_usual_pace(tmp_path: Path) -> None:
     path = tmp_path / "daemon.log"
     path.touch()
     sink = Remembering()
-    async with running(FileTail(str(path), Words(), name="log", source="dockerd"), sink):
+    async with running(FileTail(str(path), Words(), name="log", source="dockerd", clock=SYSTEM), sink):
         await sink.until_status("ok")
         path.rename(tmp_path / "daemon.log.1")
         path.write_text("BOOM 1\n")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.logs.harnesses import HOST, NAME, Harness, InFile, InJournal, InMemory, InRing
+from tests.contract.logs.harnesses import NAME, Harness, InFile, InJournal, InMemory, InRing
 from tests.contract.logs.parts import Remembering, running
 
 
@@ -34,7 +34,7 @@ async def test_tells_lines_as_facts(log: Harness) -> None:
         log.write(b"BOOM 3")
         await sink.until_events(3)
     assert sink.texts == ["BOOM 1", "BOOM 2", "BOOM 3"]
-    assert {(fact.host, fact.source) for fact in sink.events} == {(HOST, "dockerd")}
+    assert {fact.source for fact in sink.events} == {"dockerd"}
     assert len({fact.fact_id for fact in sink.events}) == 3
     assert all(fact.fact_id for fact in sink.facts)
 
@@ -45,7 +45,7 @@ async def test_says_how_it_does(log: Harness) -> None:
     source = log.source()
     async with running(source, sink):
         told = await sink.until_status("ok")
-    assert (told.name, told.host, told.lost) == (NAME, HOST, 0)
+    assert (told.name, told.lost) == (NAME, 0)
     assert source.name == NAME
 
 

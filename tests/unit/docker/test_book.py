@@ -8,9 +8,9 @@ from typing import ClassVar, cast
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors.docker.api.event import DockerEvent, read_event
 from connectors.docker.containers.book import Change, ContainerBook, Mark
 from connectors.docker.containers.protection import Protection
-from connectors.docker.events.event import EngineEvent, read_event
 from engine.facts import Retraction
 from engine.facts.docker import Container, ContainerStatus
 from engine.ports.docker import ContainerDetail, ContainerSummary
@@ -24,7 +24,7 @@ def at(seconds: float) -> datetime:
     return START + timedelta(seconds=seconds)
 
 
-def event(action: str, seconds: float, *, container: str = ID, **attributes: str) -> EngineEvent:
+def event(action: str, seconds: float, *, container: str = ID, **attributes: str) -> DockerEvent:
     """An event of a container."""
     nano = int(at(seconds).timestamp() * 1_000_000) * 1_000
     actor = {"ID": container, "Attributes": {"name": "web", "image": "box:1"} | attributes}
@@ -33,11 +33,11 @@ def event(action: str, seconds: float, *, container: str = ID, **attributes: str
 
 def test_a_list_tells_once() -> None:
     """The same list again has no news."""
-    book = ContainerBook(host="h")
+    book = ContainerBook()
     summary = ContainerSummary(ID, "web", "box:1", "sleep 1", "running")
     (fact,) = book.apply_list(book.mark(at(1)), [summary])
     assert isinstance(fact, Container)
-    assert (fact.status, fact.command, fact.at, fact.host) == ("running", "sleep 1", at(1), "h")
+    assert (fact.status, fact.command, fact.at) == ("running", "sleep 1", at(1))
     assert book.apply_list(book.mark(at(2)), [summary]) == []
 
 
@@ -188,7 +188,7 @@ class World:
         self.book = ContainerBook()
         self.truth: dict[str, str] = {}
         self.told: dict[str, str] = {}
-        self.waiting: list[EngineEvent] = []
+        self.waiting: list[DockerEvent] = []
         self.asked: list[tuple[Mark, dict[str, str]]] = []
         self.now = 0.0
         self.generation = 0

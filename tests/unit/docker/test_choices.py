@@ -4,12 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from connectors.docker.api.endpoint import from_environment, resolve
-from connectors.docker.api.pool import Pool, read_pool, size
-from connectors.docker.containers.candidates import Candidates
-from connectors.docker.containers.parents import parent_of
+from connectors.docker.api.client import from_environment, resolve
+from connectors.docker.api.readings import Pool, parent_of, read_pool, size
 from connectors.docker.containers.protection import Protection
 from connectors.docker.containers.watchlist import Watchlist
+from connectors.docker.health.probe import Candidates
 from engine.errors import SettingsError
 from engine.facts.docker import Container, ContainerStatus
 from engine.ports.docker import ContainerSummary

@@ -1,4 +1,4 @@
-"""The client against a server that answers as it likes: every fault becomes an EngineError, within a bounded time."""
+"""The client against a server that answers as it likes: every fault becomes an DockerError, within a bounded time."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from connectors.docker.api.client import DockerClient, Timeouts
-from engine.errors import EngineError
+from engine.errors import DockerError
 
 ID = "0123456789abcdef" * 4
 QUICK = Timeouts(connect=0.5, call=0.5, remove=0.5, answer=0.5)
@@ -58,7 +58,7 @@ def silent(_: str) -> None:
 
 async def kind_of(client: DockerClient) -> tuple[str, str]:
     """What listing raises."""
-    with pytest.raises(EngineError) as caught:
+    with pytest.raises(DockerError) as caught:
         await client.list_containers()
     return caught.value.kind, str(caught.value)
 
@@ -118,7 +118,7 @@ async def test_a_silent_server_is_a_timeout_for_calls_and_streams(tmp_path: Path
     """Each call and the opening of the stream end by themselves."""
     async with serving(tmp_path, silent) as client:
         assert (await kind_of(client))[0] == "timeout"
-        with pytest.raises(EngineError, match="no answer"):
+        with pytest.raises(DockerError, match="no answer"):
             await client.events(since="0.0").__aenter__()
 
 
@@ -132,9 +132,9 @@ async def test_what_is_no_id_never_stands_in_an_address(tmp_path: Path) -> None:
 
     async with serving(tmp_path, answer) as client:
         for odd in ("../images/prune", "a?force=1", "", "x" * 300, "a b", "ä"):
-            with pytest.raises(EngineError, match="no container id"):
+            with pytest.raises(DockerError, match="no container id"):
                 await client.remove(odd)
-            with pytest.raises(EngineError, match="no container id"):
+            with pytest.raises(DockerError, match="no container id"):
                 await client.inspect(odd)
     assert asked == []
 

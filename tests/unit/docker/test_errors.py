@@ -84,7 +84,7 @@ def test_a_refusal_is_cleaned_and_bounded() -> None:
 @pytest.mark.parametrize(
     ("error", "kind", "advice"),
     [
-        (FileNotFoundError(errno.ENOENT, "x"), "unreachable", "start the engine, or name its address in DOCKER_HOST"),
+        (FileNotFoundError(errno.ENOENT, "x"), "unreachable", "start Docker, or name its address in DOCKER_HOST"),
         (PermissionError(errno.EACCES, "x"), "denied", "member of the group"),
         (ConnectionRefusedError(errno.ECONNREFUSED, "x"), "unreachable", "systemctl status docker"),
         (TimeoutError(), "timeout", "no answer"),

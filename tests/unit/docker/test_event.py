@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.docker.events.event import UnreadableEventError, fact_id, fact_of, read_event
+from connectors.docker.api.event import UnreadableEventError, fact_id, fact_of, read_event
 
 ID = "0123456789abcdef" * 4
 NANO = 1_763_657_512_525_487_123
@@ -23,7 +23,7 @@ def line(action: str, *, nano: object = NANO, **attributes: str) -> bytes:
 def test_a_die_with_known_labels_has_its_exit_code() -> None:
     """The labels are known and hold no such key, so the value is the event's own."""
     event = read_event(line("die", exitCode="137", execDuration="3"))
-    fact = fact_of(event, host="h", command="sleep 1", labels={"a": "b"})
+    fact = fact_of(event, command="sleep 1", labels={"a": "b"})
     assert (fact.exit_code, fact.command, fact.labels, fact.name, fact.image) == (137, "sleep 1", {"a": "b"}, "web", "box:1")
     assert fact.at.isoformat() == "2025-11-20T16:51:52.525487+00:00"
 
@@ -32,22 +32,22 @@ def test_a_die_with_known_labels_has_its_exit_code() -> None:
 def test_a_die_whose_exit_code_may_be_a_label_has_none(labels: dict[str, str] | None) -> None:
     """Neither when the label is there, nor when nobody knows; what inspect confirmed is taken."""
     event = read_event(line("die", exitCode="0"))
-    assert fact_of(event, host="h", command=None, labels=labels).exit_code is None
-    assert fact_of(event, host="h", command=None, labels=labels, exit_code=7).exit_code == 7
+    assert fact_of(event, command=None, labels=labels).exit_code is None
+    assert fact_of(event, command=None, labels=labels, exit_code=7).exit_code == 7
 
 
 def test_a_kill_s_signal_is_believed_only_when_no_label_bears_its_name() -> None:
     """The same holds for `signal`."""
     event = read_event(line("kill", signal="9"))
-    assert fact_of(event, host="h", command=None, labels={}).signal == 9
-    assert fact_of(event, host="h", command=None, labels={"signal": "9"}).signal is None
-    assert fact_of(event, host="h", command=None, labels=None).signal is None
+    assert fact_of(event, command=None, labels={}).signal == 9
+    assert fact_of(event, command=None, labels={"signal": "9"}).signal is None
+    assert fact_of(event, command=None, labels=None).signal is None
 
 
 @pytest.mark.parametrize("value", ["", "x", "1e9", "٣", "99999999999999999999", "-"])
 def test_a_number_that_is_none_is_none(value: str) -> None:
     """Only plain decimal digits count."""
-    assert fact_of(read_event(line("die", exitCode=value)), host="h", command=None, labels={}).exit_code is None
+    assert fact_of(read_event(line("die", exitCode=value)), command=None, labels={}).exit_code is None
 
 
 def test_labels_are_what_is_left_of_the_attributes() -> None:
@@ -82,5 +82,5 @@ def test_any_attributes_and_action_make_a_fact(attributes: dict[str, Any], actio
     """Whatever a container's owner wrote, a valid fact comes of it."""
     actor = {"ID": ID, "Attributes": attributes}
     event = read_event(json.dumps({"Type": "container", "Action": action, "Actor": actor, "timeNano": NANO}).encode())
-    fact = fact_of(event, host="h", command=None, labels=None)
+    fact = fact_of(event, command=None, labels=None)
     fact.model_dump_json()

@@ -6,15 +6,15 @@ from datetime import UTC, datetime
 
 import pytest
 
+from connectors.docker.api.event import DockerEvent, read_event
 from connectors.docker.containers.resync import Resync
-from connectors.docker.containers.source_state import SourceState
-from connectors.docker.events.event import EngineEvent, read_event
 from connectors.docker.events.resume import NANO, Resume
+from connectors.sources.status import SourceStatus
 
 NOW = 1_763_657_512_525_487_123
 
 
-def event(nano: int, *, container: str = "a", exec_id: str = "") -> EngineEvent:
+def event(nano: int, *, container: str = "a", exec_id: str = "") -> DockerEvent:
     """An event at that nanosecond."""
     actor = {"ID": container, "Attributes": {"execID": exec_id} if exec_id else {}}
     return read_event(json.dumps({"Type": "container", "Action": "start", "Actor": actor, "timeNano": nano}).encode())
@@ -87,13 +87,13 @@ async def test_a_listing_answers_the_requests_from_before_it_began() -> None:
 
 def test_a_source_s_state_is_told_when_it_changes() -> None:
     """Status, losses or reason; `since` is when the status began."""
-    state = SourceState("docker", "h")
+    state = SourceStatus("docker", immediate=True)
     t1, t2, t3 = (datetime(2026, 11, 20, 16, 0, second, tzinfo=UTC) for second in (1, 2, 3))
-    (first,) = state.tell("ok", t1)
+    (first,) = state.report("ok", t1)
     assert (first.name, first.status, first.since) == ("docker", "ok", t1)
-    assert state.tell("ok", t2) == []
+    assert state.report("ok", t2) == []
     state.lost = 3
-    (more,) = state.tell("ok", t2)
+    (more,) = state.report("ok", t2)
     assert (more.lost, more.since) == (3, t1)
-    (lost,) = state.tell("lost", t3, "x\x07")
+    (lost,) = state.report("lost", t3, "x\x07")
     assert (lost.since, lost.error) == (t3, "x\ufffd")

@@ -5,12 +5,13 @@ import json
 
 import pytest
 
+from connectors.docker.api.event import DockerEvent, read_event
 from connectors.docker.containers.book import ContainerBook
-from connectors.docker.events.event import EngineEvent, read_event
 from connectors.docker.events.lookup import BURST, FILTER_IDS, Lookup
-from connectors.docker.fake import FakeEngine
+from connectors.docker.fake import FakeDocker
 from connectors.docker.health.probe import Probe
-from engine.errors import EngineError
+from engine.errors import DockerError
+from tests.clocks import SYSTEM, FixedClock
 
 
 async def test_a_probe_has_one_call_under_way_and_keeps_what_came_of_it() -> None:
@@ -22,10 +23,10 @@ async def test_a_probe_has_one_call_under_way_and_keeps_what_came_of_it() -> Non
         calls.append(1)
         await gate.wait()
         if len(calls) > 1:
-            raise EngineError("no", kind="failed")
+            raise DockerError("no", kind="failed")
         return 5
 
-    probe = Probe("x", call)
+    probe = Probe("x", call, clock=SYSTEM)
     task = probe.start()
     assert probe.start() is task
     await asyncio.sleep(0)
@@ -42,7 +43,7 @@ async def test_a_probe_has_one_call_under_way_and_keeps_what_came_of_it() -> Non
 
 async def test_a_probe_can_be_stopped_while_it_hangs() -> None:
     """Also before it was started, and twice."""
-    probe = Probe("x", asyncio.Event().wait)
+    probe = Probe("x", asyncio.Event().wait, clock=SYSTEM)
     await probe.stop()
     task = probe.start()
     await asyncio.sleep(0)
@@ -51,7 +52,7 @@ async def test_a_probe_can_be_stopped_while_it_hangs() -> None:
     assert task.cancelled()
 
 
-def death(container: str, nano: int = 1_763_657_512_525_487_123, **attributes: str) -> EngineEvent:
+def death(container: str, nano: int = 1_763_657_512_525_487_123, **attributes: str) -> DockerEvent:
     """A die event."""
     actor = {"ID": container, "Attributes": attributes}
     return read_event(json.dumps({"Type": "container", "Action": "die", "Actor": actor, "timeNano": nano}).encode())
@@ -59,8 +60,8 @@ def death(container: str, nano: int = 1_763_657_512_525_487_123, **attributes: s
 
 async def test_few_are_asked_for_by_id_and_many_by_one_list() -> None:
     """One call in either case, and none for what was asked for already."""
-    engine, book = FakeEngine(), ContainerBook()
-    lookup = Lookup(engine, book)
+    engine, book = FakeDocker(), ContainerBook()
+    lookup = Lookup(engine, book, clock=SYSTEM)
     few = [engine.create("sleep", "1") for _ in range(3)]
     await lookup.learn([death(container) for container in few])
     await lookup.learn([death(container) for container in few])
@@ -72,8 +73,8 @@ async def test_few_are_asked_for_by_id_and_many_by_one_list() -> None:
 
 async def test_a_container_that_is_gone_is_asked_for_once() -> None:
     """A flood of events of one that nobody knows costs one call."""
-    engine = FakeEngine()
-    lookup = Lookup(engine, ContainerBook())
+    engine = FakeDocker()
+    lookup = Lookup(engine, ContainerBook(), clock=SYSTEM)
     for _ in range(10):
         await lookup.learn([death("f" * 64)])
     assert engine.calls == ["list"]
@@ -81,30 +82,30 @@ async def test_a_container_that_is_gone_is_asked_for_once() -> None:
 
 async def test_after_a_timeout_there_is_a_pause() -> None:
     """An engine that hangs delays events once in ten seconds."""
-    engine, book, clock = FakeEngine(), ContainerBook(), [100.0]
-    lookup = Lookup(engine, book, timeout_s=0.05, clock=lambda: clock[0])
+    engine, book, clock = FakeDocker(), ContainerBook(), FixedClock()
+    lookup = Lookup(engine, book, clock=clock, timeout_s=0.05)
     engine.hang("list")
     await lookup.learn([death("a" * 64)])
     await lookup.learn([death("b" * 64)])
     assert engine.calls == ["list"]
     engine.go_on()
-    clock[0] += 10.1
+    clock.advance(10.1)
     container = engine.create("true")
     await lookup.learn([death(container)])
     assert book.command(container) == "true"
 
 
-async def test_a_storm_s_look_ups_share_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_storm_s_look_ups_share_turns() -> None:
     """The first ones go at once, then each waits for its turn, 50 ms at most."""
     waits: list[float] = []
 
-    async def sleep(seconds: float) -> None:
-        waits.append(seconds)
+    class Standing(FixedClock):
+        async def sleep(self, seconds: float) -> None:
+            waits.append(seconds)
 
-    engine = FakeEngine()
-    lookup = Lookup(engine, ContainerBook(), clock=lambda: 100.0)
+    engine = FakeDocker()
+    lookup = Lookup(engine, ContainerBook(), clock=Standing())
     containers = [engine.create("true") for _ in range(BURST + 1)]
-    monkeypatch.setattr("connectors.docker.events.lookup.asyncio.sleep", sleep)
     for container in containers:
         await lookup.learn([death(container)])
     assert [wait for wait in waits if wait] == [pytest.approx(0.05)]
@@ -112,8 +113,8 @@ async def test_a_storm_s_look_ups_share_turns(monkeypatch: pytest.MonkeyPatch) -
 
 async def test_exit_codes_are_confirmed_for_the_same_death_only() -> None:
     """Of a later death inspect tells another code; and no more than four are confirmed at a time."""
-    engine, book = FakeEngine(), ContainerBook()
-    lookup = Lookup(engine, book)
+    engine, book = FakeDocker(), ContainerBook()
+    lookup = Lookup(engine, book, clock=SYSTEM)
     container = engine.create("true", labels={"exitCode": "0"})
     engine.start(container)
     engine.die(container, exit_code=7)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.docker.api.text import LABELS, clean, clean_labels
-from connectors.docker.containers import readings
+from connectors.docker.api import readings
+from connectors.sources.text import LABELS, clean, clean_labels
 
 ID = "0123456789abcdef" * 4
 

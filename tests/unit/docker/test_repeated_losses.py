@@ -11,13 +11,14 @@ from connectors.docker.containers.listing import DockerListing, ListingSettings
 from connectors.docker.containers.resync import Resync
 from connectors.docker.events.lookup import Lookup
 from connectors.docker.events.source import DockerEvents, EventSettings
-from connectors.docker.fake import FakeEngine
+from connectors.docker.fake import FakeDocker
 from engine.ports.docker import ContainerSummary
+from tests.clocks import SYSTEM
 from tests.contract.docker.watching import RecordingSink
 from tests.lab.waiting import until
 
 
-class Away(FakeEngine):
+class Away(FakeDocker):
     """An engine that nobody reaches, and that counts who tries."""
 
     def __init__(self) -> None:
@@ -41,17 +42,21 @@ class Away(FakeEngine):
 async def test_an_engine_that_stays_away_is_logged_once_by_each_source() -> None:
     """Tenths of seconds of vain attempts gave a line each, and a night of them a log that nobody reads."""
     engine = Away()
-    book, resync, sink = ContainerBook(host="h1"), Resync(), RecordingSink()
+    book, resync, sink = ContainerBook(), Resync(), RecordingSink()
     events = DockerEvents(
-        engine, Lookup(engine, book), book, resync, host="h1", settings=EventSettings(first_pause=0.01, longest_pause=0.01)
+        engine,
+        Lookup(engine, book, clock=SYSTEM),
+        book,
+        resync,
+        clock=SYSTEM,
+        settings=EventSettings(first_pause=0.01, longest_pause=0.01),
     )
-    listing = DockerListing(engine, book, resync, host="h1", settings=ListingSettings(round=0.01, longest_pause=0.01))
+    listing = DockerListing(engine, book, resync, clock=SYSTEM, settings=ListingSettings(round=0.01, longest_pause=0.01))
     with capture_logs() as logs:
         tasks = [asyncio.create_task(source.run(sink, None), name=source.name) for source in (events, listing)]
         await until(lambda: min(engine.lists, engine.streams) > 3, what="several attempts")
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    said = [entry["action"] for entry in logs]
-    assert said.count("lose_stream") == 1
-    assert said.count("pause_listing") == 1
+    lost = [entry["source"] for entry in logs if entry["event"] == "source_lost"]
+    assert sorted(lost) == ["docker", "docker_listing"]

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from connectors.host import proc
-from connectors.host.proc import Stat
+from connectors.sources import proc
+from connectors.sources.proc import Stat
 
 
 @contextmanager

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from connectors.host import proc
 from connectors.host.daemon import catches, find_daemon
 from connectors.host.stacks import CollectStacks
+from connectors.sources import proc
 from tests.lab.waiting import until
 from tests.unit.host.children import comm
 
@@ -118,8 +118,8 @@ def test_a_listener_that_is_no_daemon(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "s"))
         server.listen(1)
-        assert find_daemon(engine_socket=tmp_path / "s") is None
-    assert find_daemon(engine_socket=tmp_path / "s") is None
+        assert find_daemon(daemon_socket=tmp_path / "s") is None
+    assert find_daemon(daemon_socket=tmp_path / "s") is None
 
 
 def test_handlers_are_seen() -> None:

@@ -11,6 +11,7 @@ from connectors.host.disks import DiskUsage, Usage, host_root, usage
 from connectors.sources.periodic import Facts
 from engine.facts import Retraction
 from engine.facts.host import Disk, Source
+from tests.clocks import FixedClock
 from tests.unit.mounts.fakes import AT
 from tests.unit.proctree import ProcTree
 
@@ -22,7 +23,7 @@ class Host:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **systems: Usage) -> None:
         self.systems: dict[str, Usage | Exception] = {f"/{name}": found for name, found in systems.items()}
-        self.clock = 0.0
+        self.clock = FixedClock.of(AT)
         monkeypatch.setattr(disks, "usage", self._usage)
 
     def _usage(self, path: Path, root: Path) -> Usage:
@@ -35,11 +36,9 @@ class Host:
     def source(self, *paths: str) -> DiskUsage:
         return DiskUsage(
             lambda: map(Path, paths),
-            host="h1",
             root=lambda: Path("/host"),
             trend_window_s=100,
-            now=lambda: AT,
-            clock=lambda: self.clock,
+            clock=self.clock,
         )
 
 
@@ -69,7 +68,7 @@ async def test_one_fact_for_each_file_system(monkeypatch: pytest.MonkeyPatch) ->
     assert told(facts) == ["/ 0.3", "/data 0.8"]
     first = facts[0]
     assert isinstance(first, Disk)
-    assert (first.inodes_ratio, first.free_bytes, first.full_in_s, first.host) == (0.1, 70 * GIB, None, "h1")
+    assert (first.inodes_ratio, first.free_bytes, first.full_in_s) == (0.1, 70 * GIB, None)
 
 
 async def test_only_changes_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +91,7 @@ async def test_a_filling_disk_tells_when_it_is_full(monkeypatch: pytest.MonkeyPa
     source = host.source("/a")
     facts: Facts = []
     for step in range(11):
-        host.clock = step * 10.0
+        host.clock.seconds = step * 10.0
         host.systems["/a"] = system(1, "/a", used=30 + step, free=70 - step)
         facts = await source.look()
     (fact,) = facts

@@ -14,6 +14,7 @@ from connectors.host.files import OpenFiles, count_open, parse_limits, sizes_tel
 from connectors.sources.periodic import Facts
 from engine.facts import Retraction
 from engine.facts.host import ProcessFiles
+from tests.clocks import SYSTEM, FixedClock
 from tests.lab.waiting import until
 from tests.unit.host.children import child
 from tests.unit.mounts.fakes import AT
@@ -32,12 +33,11 @@ def tree(tmp_path: Path) -> ProcTree:
 def source(tree: ProcTree, *watch: str, container: str = "") -> OpenFiles:
     """The probe on it."""
     return OpenFiles(
-        host="h1",
         watch=watch,
         watch_container=lambda id_: id_ == container,
         name_of=lambda _: "calico",
         proc=tree.root,
-        now=lambda: AT,
+        clock=FixedClock.of(AT),
     )
 
 
@@ -162,7 +162,7 @@ def test_both_ways_count_the_same(by_size: bool) -> None:
 
 async def test_a_real_process_that_runs_out() -> None:
     """It is told with its real numbers, and taken back when it has ended."""
-    probe = OpenFiles(host="h1")
+    probe = OpenFiles(clock=SYSTEM)
     with hog(90) as pid:
         facts = {fact.pid: fact for fact in await probe.look() if isinstance(fact, ProcessFiles)}
         assert (facts[pid].open, facts[pid].soft_limit, facts[pid].hard_limit, facts[pid].ratio) == (90, 100, 200, 0.9)

@@ -11,6 +11,7 @@ from connectors.host import identity
 from connectors.host.identity import HostIdentity, Identity
 from engine.facts import Fact, Retraction
 from engine.facts.host import Host, HostChange
+from tests.clocks import FixedClock
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 A = Identity("a", "6.1", "b-1")
@@ -36,7 +37,7 @@ async def told(cursor: str | None, *states: Identity) -> Sink:
     """What the source tells when the host is one thing after another."""
     sink = Sink(len(states))
     left = list(states)
-    source = HostIdentity(host="h1", read=lambda: left.pop(0), now=lambda: NOW)
+    source = HostIdentity(clock=FixedClock.of(NOW), read=lambda: left.pop(0))
     with contextlib.suppress(asyncio.CancelledError):
         await source.run(sink, cursor)
     return sink
@@ -52,7 +53,7 @@ async def test_first_time() -> None:
     sink = await told(None, A)
     (fact,) = sink.facts
     assert isinstance(fact, Host)
-    assert (fact.hostname, fact.kernel, fact.boot_id, fact.host, fact.source) == ("a", "6.1", "b-1", "h1", "host")
+    assert (fact.hostname, fact.kernel, fact.boot_id, fact.source) == ("a", "6.1", "b-1", "host")
     assert sink.cursors == [A.to_cursor()]
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from connectors.host.nofile import RaiseNofile
-from connectors.host.proc import Stat
+from connectors.sources.proc import Stat
 from engine.facts.host import ProcessFiles
 from engine.ports.actions import Outcome
+from tests.clocks import SYSTEM
 from tests.unit.host.children import child
 
 
@@ -25,7 +26,7 @@ def limited() -> Iterator[Stat]:
 async def raised(who: Stat, limit: Any, *, ceiling: int = 100_000, pid: Any = None, started: int | None = None) -> Outcome:
     """What the action makes of it, for a process that was told of."""
     seen = {who.pid: started or who.started}
-    action = RaiseNofile(ceiling=ceiling, started=seen.get, host="h1")
+    action = RaiseNofile(ceiling=ceiling, started=seen.get, clock=SYSTEM)
     return await action.run({"pid": who.pid if pid is None else pid, "limit": limit})
 
 
@@ -70,7 +71,7 @@ async def test_only_the_process_whose_files_were_counted() -> None:
     """Another start time than the one told of, or a process never told of, is not touched."""
     with limited() as who:
         assert (await raised(who, 200, started=who.started + 1)).error_kind == "refused"
-        action = RaiseNofile(started=lambda _: None, host="h1")
+        action = RaiseNofile(started=lambda _: None, clock=SYSTEM)
         assert (await action.run({"pid": who.pid, "limit": 200})).error_kind == "refused"
         assert limits(who) == (100, 400)
 

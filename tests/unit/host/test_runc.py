@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from connectors.host import proc
 from connectors.host.runc import BlockedRunc, BlockedRuncs, KillRunc, blocked_runcs, find_blocked_runc, read_command
+from connectors.sources import proc
 from tests.lab.waiting import until
 from tests.unit.host.children import child, comm
 from tests.unit.proctree import ProcTree

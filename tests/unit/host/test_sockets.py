@@ -8,6 +8,7 @@ import pytest
 from connectors.host.sockets import SocketUsage, parse_sockstat
 from engine.errors import SourceError
 from engine.facts.host import Sockets
+from tests.clocks import SYSTEM, FixedClock
 from tests.unit.mounts.fakes import AT
 from tests.unit.proctree import ProcTree
 
@@ -32,7 +33,7 @@ class Host:
         file.write_text(text)
 
     def source(self) -> SocketUsage:
-        return SocketUsage(host="h1", proc=self.tree.root, now=lambda: AT)
+        return SocketUsage(proc=self.tree.root, clock=FixedClock.of(AT))
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ async def test_only_changes_that_matter_are_told(host: Host) -> None:
 async def test_nothing_to_read_is_a_lost_source(tmp_path: Path) -> None:
     """It is named."""
     with pytest.raises(SourceError, match="sockstat"):
-        await SocketUsage(host="h1", proc=tmp_path).look()
+        await SocketUsage(clock=SYSTEM, proc=tmp_path).look()
 
 
 @pytest.mark.parametrize("text", ["", "x", "TCP: inuse", "TCP: inuse x tw 3", ":", "TCP inuse 3"])
@@ -101,4 +102,4 @@ def test_lines_that_are_none(text: str) -> None:
 
 async def test_this_machine() -> None:
     """The kernel's own files are understood."""
-    assert (await look(SocketUsage(host="h1"))).in_use >= 0
+    assert (await look(SocketUsage(clock=SYSTEM))).in_use >= 0

@@ -12,7 +12,7 @@ T0 = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
 def assembly_of(words: "Words | Twice") -> Assembly[int]:
     """An assembly whose marks are line numbers."""
-    return Assembly(words, host="h1", source="kernel", name_of=lambda number: f"n-{number}")
+    return Assembly(words, source="kernel", name_of=lambda number: f"n-{number}")
 
 
 def _held(assembly: Assembly[int]) -> int | None:
@@ -43,7 +43,7 @@ def test_one_line_several_facts() -> None:
 def test_stamps() -> None:
     """Host and source are set; the rest of the fact stays."""
     (fact,) = assembly_of(Words()).feed("BOOM", T0, 5)
-    assert (fact.host, fact.source, fact.fact_id, fact.at) == ("h1", "kernel", "n-5", T0)
+    assert (fact.source, fact.fact_id, fact.at) == ("kernel", "n-5", T0)
 
 
 def test_report_is_named_after_its_first_line() -> None:

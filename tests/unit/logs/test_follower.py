@@ -11,7 +11,7 @@ import pytest
 
 from connectors.logs import follower as follower_module
 from connectors.logs.follower import Follower, advice
-from connectors.logs.health import Health
+from connectors.sources.status import SourceStatus
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
@@ -20,7 +20,7 @@ class Reader:
     """A follower, driven by hand."""
 
     def __init__(self, path: Path, cursor: str | None = None) -> None:
-        self.health = Health("log", "h1")
+        self.health = SourceStatus("log")
         self.follower = Follower(str(path), self.health)
         self.follower.begin(cursor, NOW)
         self.labels: list[str] = []

@@ -11,6 +11,7 @@ import pytest
 
 from connectors.logs import journald
 from connectors.logs.journald import Journald
+from tests.clocks import SYSTEM
 from tests.contract.logs.parts import Remembering, Words, running
 
 
@@ -37,7 +38,9 @@ def starts(folder: Path) -> list[list[str]]:
 
 def source(command: str, kind: str = "dockerd") -> Journald:
     """A source that runs it."""
-    return Journald(Words(), matches=["-u", "docker.service"], name=f"{kind}_log", source=kind, host="h1", journalctl=[command])
+    return Journald(
+        Words(), matches=["-u", "docker.service"], name=f"{kind}_log", source=kind, clock=SYSTEM, journalctl=[command]
+    )
 
 
 async def test_how_it_is_asked(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from connectors.logs import kmsg
 from connectors.logs.kmsg import KernelRing, boot_id, kernel_version
 from engine.facts import Fact, Retraction
+from tests.clocks import SYSTEM
 from tests.contract.logs.parts import Remembering, Words, running
 
 Step = bytes | int
@@ -56,7 +57,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
 
 def ring(device: Device, boot: str = "b007", kernel: tuple[int, int] = (6, 1)) -> KernelRing:
     """A source on it."""
-    return KernelRing(Words(), host="h1", open_device=device.open, boot=boot, kernel=kernel)
+    return KernelRing(Words(), clock=SYSTEM, open_device=device.open, boot=boot, kernel=kernel)
 
 
 def record(sequence: int, text: str, prefix: int = 6, flags: str = "-") -> bytes:
@@ -157,7 +158,7 @@ async def test_permission_denied() -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted", path)
 
     sink = Remembering()
-    async with running(KernelRing(Words(), host="h1", open_device=refuse), sink):
+    async with running(KernelRing(Words(), clock=SYSTEM, open_device=refuse), sink):
         told = await sink.until_status("lost")
     assert "CAP_SYSLOG" in (told.error or "")
     assert attempts >= 1

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from connectors.mounts.holders import HeldMount, Holder, MountScanner, Scan
 from connectors.mounts.mountinfo import Mount
-from engine.errors import EngineError
+from engine.errors import DockerError
 
 AT = datetime(2026, 11, 20, tzinfo=UTC)
 VICTIM, MONITOR, OTHER = "a1" * 32, "b2" * 32, "c3" * 32
@@ -39,7 +39,7 @@ class FakeScanner(MountScanner):
         return {each.mount.id: each.mount for each in self.there + self.others if each.holder == holder}
 
 
-class FakeEngine:
+class FakeDocker:
     """Says of each container what it is told, and counts how often it is asked."""
 
     def __init__(self, **status: str) -> None:
@@ -50,5 +50,5 @@ class FakeEngine:
         self.asked.append(container)
         said = self.status.get(container, "gone")
         if said == "silent":
-            raise EngineError("no answer", kind="timeout")
+            raise DockerError("no answer", kind="timeout")
         return said

@@ -40,7 +40,7 @@ def scanner(tmp_path: Path, proc: ProcTree) -> MountScanner:
     folder.mkdir(parents=True)
     (folder / "mount-id").write_text(LAYER)
     (proc.root / "20/root").symlink_to(tmp_path / "root")
-    return MountScanner(lambda: Path("/var/lib/docker"), engine_pid=lambda: 20, proc=proc.root)
+    return MountScanner(lambda: Path("/var/lib/docker"), daemon_pid=lambda: 20, proc=proc.root)
 
 
 def found(scanner: MountScanner, container: str | None = None) -> list[tuple[str, str, str]]:

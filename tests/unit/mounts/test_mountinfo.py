@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.mounts.mountinfo import Mount, holding, parse, parse_line, place, shown
+from connectors.mounts.mountinfo import Mount, holding, parse, parse_line, place
+from connectors.sources.text import shown
 
 SHM = b"133 131 0:41 / /a\\040b/mounts/shm rw,nosuid shared:7 master:3 propagate_from:2 - tmpfs shm rw,size=65536k"
 

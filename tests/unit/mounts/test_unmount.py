@@ -9,10 +9,11 @@ from connectors.mounts.holders import HeldMount
 from connectors.mounts.leaks import LeakBook
 from connectors.mounts.release import Answer
 from connectors.mounts.unmount import Unmount
-from engine.errors import EngineError
+from engine.errors import DockerError
 from engine.facts import Retraction
 from engine.ports.actions import Outcome
-from tests.unit.mounts.fakes import AT, MONITOR, OTHER, VICTIM, FakeEngine, FakeScanner, held
+from tests.clocks import FixedClock
+from tests.unit.mounts.fakes import AT, MONITOR, OTHER, VICTIM, FakeDocker, FakeScanner, held
 
 PARAMS = {"holder": MONITOR, "path": "/d/shm", "container": VICTIM}
 
@@ -22,7 +23,7 @@ class Bench:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.scanner = FakeScanner(held())
-        self.engine = FakeEngine()
+        self.engine = FakeDocker()
         self.answers: list[Answer] = [Answer(ok=True)]
         self.released: list[HeldMount] = []
         self.commands: list[tuple[str, list[str]]] = []
@@ -48,8 +49,7 @@ class Bench:
             LeakBook(),
             status_of=self.engine.status_of,
             exec_in=self._exec if with_exec else None,
-            host="h1",
-            now=lambda: AT,
+            clock=FixedClock.of(AT),
         )
         return await action.run(PARAMS | params)
 
@@ -66,7 +66,7 @@ async def test_what_nobody_needs_goes(bench: Bench, status: str) -> None:
     bench.engine.status[VICTIM] = status
     outcome = await bench.run()
     assert outcome.ok
-    assert outcome.facts == (Retraction(retract="mount_leak", key=f"{MONITOR}|/d/shm", at=AT, host="h1", source="mounts"),)
+    assert outcome.facts == (Retraction(retract="mount_leak", key=f"{MONITOR}|/d/shm", at=AT, source="mounts"),)
     assert [each.mount.id for each in bench.released] == [11]
 
 
@@ -145,7 +145,7 @@ async def test_where_the_helper_may_not_exec_does(bench: Bench) -> None:
         ((1, "umount: can't unmount /d/shm: Operation not permitted"), "denied"),
         ((1, "umount: /d/shm: target is busy."), "busy"),
         ((126, "exec: umount: not found in $PATH"), "denied"),
-        (EngineError("container is not running", kind="conflict"), "denied"),
+        (DockerError("container is not running", kind="conflict"), "denied"),
         (TimeoutError(), "timeout"),
     ],
 )

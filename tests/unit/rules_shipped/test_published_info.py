@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from connectors.docker.containers import readings
-from connectors.docker.fake import FakeEngine
+from connectors.docker.api import readings
+from connectors.docker.fake import FakeDocker
 from connectors.docker.health.source import DockerHealth, HealthSettings
 from engine.facts import Fact, Retraction
 from engine.facts.docker import Daemon
+from tests.clocks import SYSTEM
 from tests.unit.rules_shipped.support import Rules
 
 PUBLISHED: dict[str, Any] = {
@@ -46,10 +47,10 @@ class _Told:
 
 async def _daemon(info: dict[str, Any]) -> Daemon:
     """The fact that the probe tells of an engine which answers so."""
-    engine = FakeEngine()
-    engine.told_info = readings.info(info)
+    engine = FakeDocker()
+    engine.info_given = readings.info(info)
     told = _Told()
-    health = DockerHealth(engine, settings=HealthSettings(interval=0.05, hung_after=5.0, info_interval=0.05))
+    health = DockerHealth(engine, clock=SYSTEM, settings=HealthSettings(interval=0.05, hung_after=5.0, info_interval=0.05))
     task = asyncio.create_task(health.run(told, None), name="health-of-the-published-engine")
     try:
         return await asyncio.wait_for(told.daemon, timeout=10)

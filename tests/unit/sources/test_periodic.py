@@ -8,15 +8,17 @@ import pytest
 from connectors.sources.periodic import Facts, PeriodicSource
 from engine.errors import SourceError
 from engine.facts.host import Sockets, Source
+from tests.clocks import FixedClock
 
 AT = datetime(2026, 11, 20, tzinfo=UTC)
+CLOCK = FixedClock.of(AT)
 
 
 class Script(PeriodicSource):
     """Looks as it is told: an exception is raised, text is a part that failed."""
 
     def __init__(self, *looks: Exception | str | None, interval_s: float = 0.001) -> None:
-        super().__init__(name="script", host="h1", interval_s=interval_s, now=lambda: AT)
+        super().__init__(name="script", interval_s=interval_s, clock=CLOCK)
         self.looks = list(looks)
         self.over = asyncio.Event()
 

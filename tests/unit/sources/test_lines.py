@@ -1,4 +1,4 @@
-"""connectors.logs.lines: bytes into lines."""
+"""connectors.sources.lines: bytes into lines."""
 
 from itertools import pairwise
 
@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.logs.lines import LineSplitter, decode
+from connectors.sources.lines import LineSplitter
+from connectors.sources.text import decode
 
 STREAMS = st.lists(st.sampled_from([b"\n", b"a", b"bcd", b"\r", b"\0", b"\xff", b"x" * 20]), max_size=40).map(b"".join)
 

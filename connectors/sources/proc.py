@@ -1,10 +1,11 @@
-"""Reads /proc (proc(5)): who a process is, and when it began. Knows nothing of facts, Docker or signals.
+"""Reads /proc (proc(5)): who a process is, when it began, and its container. Knows nothing of facts, Docker's API or signals.
 
 Every function takes the folder that procfs is mounted on, so that a recorded tree can stand in for it, and answers None
 (or nothing) for a process that is gone: between listing and reading, any of them may end.
 """
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,10 @@ CLOCK_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 _SMALL = 64 * 1024
 """What is read at most of files that are short: status, stat, limits, cgroup."""
+
+_CONTAINER = re.compile(rb"(?:^|[/:]|(?<!conmon)-)([0-9a-f]{64})(?:\.scope|\.slice)?(?=/|$)")
+"""An id is a whole component of the path, alone or behind a runtime's prefix (`docker-`, `cri-containerd:`); `crio-conmon-ID`
+is the monitor of a container, a process of the host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,3 +130,33 @@ def namespace(pid: int, kind: str, proc: Path = PROC) -> int | None:
         return None
     _, opening, number = target.partition(":[")
     return int(number[:-1]) if opening and number[:-1].isdecimal() else None
+
+
+def container_of(cgroup: bytes) -> str | None:
+    """Container id that the text of /proc/PID/cgroup names (cgroups(7)); None for a process of the host. Pure.
+
+    Shapes that runtimes and orchestrators use, version 1 (`4:memory:/…`) and 2 (`0::/…`):
+
+        /docker/ID                                              Docker with cgroupfs
+        /system.slice/docker-ID.scope                           Docker with systemd
+        /kubepods/burstable/podUID/ID                           kubelet with cgroupfs
+        /kubepods.slice/…/kubepods-burstable-podUID.slice/docker-ID.scope   kubelet with systemd
+        …/cri-containerd-ID.scope  …/crio-ID.scope  …/libpod-ID.scope
+        …/kubepods-burstable-podUID.slice:cri-containerd:ID     containerd with systemd paths under cgroupfs
+        /../ID                                                  seen from a control group namespace beside it
+
+    Of a container within a container the outermost is taken: that one this host's Docker knows. Version 1 has a line for each
+    controller, and a process may be in a container for some of them only (a cgroup made by hand): the first that names one.
+    """
+    for line in cgroup.split(b"\n"):
+        path = line.partition(b":")[2].partition(b":")[2]
+        found = _CONTAINER.search(path)
+        if found is not None:
+            return found.group(1).decode("ascii")
+    return None
+
+
+def container_of_pid(pid: int, proc: Path = PROC) -> str | None:
+    """Container id of a process; None for one of the host, and for one that is gone."""
+    raw = read(proc / str(pid) / "cgroup")
+    return None if raw is None else container_of(raw)

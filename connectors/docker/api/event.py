@@ -1,4 +1,4 @@
-"""One line of the engine's event stream, and the fact that it becomes. Pure.
+"""One line of Docker's event stream, and the fact that it becomes. Pure.
 
 Only `Type`, `Action` and `Actor` are used: `status`, `id` and `from` are missing on some kinds of event, and gone from API 1.52.
 
@@ -13,9 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from connectors.docker.api.text import NAME_CHARS, clean, clean_labels
-from connectors.docker.containers.parents import parent_of
-from connectors.docker.containers.readings import ID
+from connectors.docker.api.readings import ID, parent_of
+from connectors.sources.text import NAME_CHARS, clean, clean_labels
 from engine.facts.docker import ContainerEvent
 from engine.facts.timestamps import from_micros
 
@@ -46,7 +45,7 @@ class UnreadableEventError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class EngineEvent:
+class DockerEvent:
     """An event of any type, as read."""
 
     nano: int
@@ -73,7 +72,7 @@ class EngineEvent:
         return self.type == "container" and ID.match(self.id) is not None
 
     def labels(self) -> dict[str, str]:
-        """The container's labels as far as the event tells: without what the event may have brought itself."""
+        """The container's labels as far as the event says: without what the event may have brought itself."""
         own = _OWN.get(self.action, frozenset())
         return clean_labels({k: v for k, v in self.attributes.items() if k not in _NAMED and k not in own})
 
@@ -87,7 +86,7 @@ class EngineEvent:
         return int(value) if _NUMBER.match(value) else None
 
 
-def read_event(line: bytes) -> EngineEvent:
+def read_event(line: bytes) -> DockerEvent:
     """Read one line.
 
     Raises:
@@ -102,7 +101,7 @@ def read_event(line: bytes) -> EngineEvent:
         raise UnreadableEventError("no event: Type, Action or Actor is missing")
     attributes = actor.get("Attributes")
     action, _, detail = data["Action"].partition(": ")
-    return EngineEvent(
+    return DockerEvent(
         nano=_nano(data.get("timeNano"), data.get("time")),
         type=clean(data["Type"], NAME_CHARS),
         action=clean(action, NAME_CHARS),
@@ -122,18 +121,17 @@ def _nano(nano: object, seconds: object) -> int:
 
 
 def fact_of(
-    event: EngineEvent, *, host: str, command: str | None, labels: Mapping[str, str] | None, exit_code: int | None = None
+    event: DockerEvent, *, command: str | None, labels: Mapping[str, str] | None, exit_code: int | None = None
 ) -> ContainerEvent:
     """The fact for an event about a container.
 
     Args:
         event: about a container.
-        host: name of the host.
         command: the container's command where it is known; no event carries it.
         labels: the container's labels where they are known.
-        exit_code: as inspect tells it, for when the event's own could be forged.
+        exit_code: as inspect gives it, for when the event's own could be forged.
     """
-    told = dict(labels) if labels is not None else event.labels()
+    known = dict(labels) if labels is not None else event.labels()
     name = clean(event.attributes.get("name"), NAME_CHARS)
     if event.action in ("die", "exec_die") and not event.could_be_forged("exitCode", labels):
         exit_code = event.number("exitCode")
@@ -141,7 +139,6 @@ def fact_of(
     return ContainerEvent(
         fact_id=fact_id(event),
         at=event.at,
-        host=host,
         source="docker",
         action=event.action,
         detail=event.detail,
@@ -151,12 +148,12 @@ def fact_of(
         command=command,
         exit_code=exit_code,
         signal=signal,
-        labels=told,
-        parent=parent_of(told),
+        labels=known,
+        parent=parent_of(known),
     )
 
 
-def fact_id(event: EngineEvent) -> str:
+def fact_id(event: DockerEvent) -> str:
     """`docker-<timeNano>-<action>-<id>`, with the exec's id where there is one: the same after a restart."""
     exec_id = clean(event.attributes.get("execID"), NAME_CHARS)[:_SHORT]
     return f"docker-{event.nano}-{event.action}-{event.id[:_SHORT]}" + (f"-{exec_id}" if exec_id else "")

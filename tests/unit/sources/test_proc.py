@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.host import proc
-from connectors.host.proc import Stat
+from connectors.sources import proc
+from connectors.sources.proc import Stat
 from tests.unit.proctree import ProcTree
 
 REST = b"S 1 " + b"0 " * 17 + b"4242 0 0\n"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.host.cgroups import container_of, container_of_pid
+from connectors.sources.proc import container_of, container_of_pid
 
 ID, INNER = "a1" * 32, "b2" * 32
 

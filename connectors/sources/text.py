@@ -1,6 +1,6 @@
-"""Makes text from outside fit for facts. Pure.
+"""Makes text from outside fit for facts, and bytes from outside text. Pure.
 
-Names, labels, commands and messages come from whoever may start a container, so anything may stand in them.
+Names, labels, commands, messages, paths and log lines come from whoever may start a container, so anything may stand in them.
 """
 
 import re
@@ -38,3 +38,34 @@ def clean_labels(labels: object) -> dict[str, str]:
         if isinstance(key, str) and isinstance(value, str) and 0 < len(key) <= NAME_CHARS:
             kept[clean(key, NAME_CHARS)] = clean(value)
     return kept
+
+
+def decode(raw: bytes) -> tuple[str, bool]:
+    """A line as text, and whether it was damaged.
+
+    Damaged is what is not valid UTF-8 or has NUL bytes in it (a crash or a truncated file leaves them behind). Broken bytes
+    become U+FFFD, NUL bytes go, and so does a carriage return at the end.
+    """
+    damaged = False
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        text = raw.decode(errors="replace")
+        damaged = True
+    if "\0" in text:
+        text = text.replace("\0", "")
+        damaged = True
+    return text.rstrip("\r"), damaged
+
+
+def one_line(text: str) -> str:
+    """As one line: what a stranger put into a message must not begin a line of its own."""
+    return text.replace("\n", " ").replace("\r", " ")
+
+
+def shown(name: bytes) -> str:
+    r"""A file's name as facts and people see it: what is no UTF-8, and control characters, as `\xNN`. For showing only."""
+    text = name.decode("utf-8", "backslashreplace")
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)

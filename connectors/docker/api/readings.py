@@ -1,17 +1,18 @@
-"""The engine's JSON into typed readings. Pure; takes whatever comes.
+"""Docker's JSON into typed readings. Pure; takes whatever comes.
 
 What is missing or of another type becomes empty or None, never an error: over thirty API versions every field has been absent
 somewhere, and Podman has states of its own. Only an entry without an id is left out, since nothing could be said about it.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast, get_args
 
-from connectors.docker.api.text import NAME_CHARS, VALUE_CHARS, clean, clean_labels
+from connectors.sources.text import NAME_CHARS, VALUE_CHARS, clean, clean_labels
 from engine.facts.docker import ContainerStatus
-from engine.ports.docker import ContainerDetail, ContainerSummary, EngineInfo, EngineVersion, Pruned
+from engine.ports.docker import ContainerDetail, ContainerSummary, DockerInfo, DockerVersion, Pruned
 
 ID = re.compile(r"[0-9a-f]{64}\Z")
 _STATES = frozenset(get_args(ContainerStatus))
@@ -26,8 +27,27 @@ _HEALTH = re.compile(r"\((?:health: )?(starting|healthy|unhealthy)\)")
 _FRACTION = re.compile(r"(\.\d{1,6})\d*")
 _YEAR_ONE = "0001-01-01"
 """Go's zero time: it has not happened yet."""
+_SIZE = re.compile(r"\s*([0-9]{1,20}(?:\.[0-9]{1,12})?)\s*(?:([KMGTPEZY]?)(I?)B)?\s*\Z", re.IGNORECASE)
+_POWERS = " KMGTPEZY"
+"""As the devicemapper driver writes figures (daemon/graphdriver/devmapper/driver.go, Status) by go-units' HumanSize: four digits
+in powers of 1000, with a space before the unit up to Docker 1.12 ("16.2 GB", "40.19 MB") and without one later ("16.2GB").
+Daemons that speak the same API print powers of 1024 ("1.5GiB") or bare bytes."""
 _WARNINGS = 50
 _PAIRS = 200
+
+_PARENTS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("kubernetes", ("io.kubernetes.pod.namespace", "io.kubernetes.pod.name")),
+    ("swarm", ("com.docker.swarm.service.name",)),
+    ("compose", ("com.docker.compose.project", "com.docker.compose.service")),
+    ("rancher", ("io.rancher.stack_service.name",)),
+    ("rancher", ("io.rancher.stack.name", "io.rancher.service.name")),
+    ("rancher", ("io.rancher.container.name",)),
+    ("rancher", ("io.rancher.container.system",)),
+    ("nomad", ("com.hashicorp.nomad.job_name", "com.hashicorp.nomad.task_name")),
+    ("nomad", ("com.hashicorp.nomad.alloc_id",)),
+    ("ecs", ("com.amazonaws.ecs.task-definition-family", "com.amazonaws.ecs.container-name")),
+)
+"""Kind of parent, and the labels that name it; the first of which all are there counts."""
 
 
 def summaries(answer: object) -> list[ContainerSummary]:
@@ -142,21 +162,35 @@ def command_of(path: object, args: object) -> str:
     return clean(" ".join(words)[: 2 * VALUE_CHARS])
 
 
-def version(answer: object) -> EngineVersion:
+def parent_of(labels: Mapping[str, str]) -> str | None:
+    """Who keeps creating a container, as `kind:name` such as `compose:shop/web` or `kubernetes:kube-system/kube-proxy-x1`.
+
+    None when no label names it.
+    """
+    if not labels:
+        return None
+    for kind, keys in _PARENTS:
+        names = [labels.get(key, "") for key in keys]
+        if all(names):
+            return f"{kind}:{'/'.join(names)}"
+    return None
+
+
+def version(answer: object) -> DockerVersion:
     """The answer of GET /version."""
     entry = _map(answer)
-    return EngineVersion(
+    return DockerVersion(
         version=clean(entry.get("Version"), NAME_CHARS),
         api_version=clean(entry.get("ApiVersion"), NAME_CHARS),
         kernel=clean(entry.get("KernelVersion"), NAME_CHARS),
     )
 
 
-def info(answer: object) -> EngineInfo:
+def info(answer: object) -> DockerInfo:
     """The answer of GET /info."""
     entry = _map(answer)
     pairs = [pair for pair in _list(entry.get("DriverStatus"))[:_PAIRS] if isinstance(pair, list) and len(pair) == 2]  # noqa: PLR2004 - a pair
-    return EngineInfo(
+    return DockerInfo(
         version=clean(entry.get("ServerVersion"), NAME_CHARS),
         kernel=clean(entry.get("KernelVersion"), NAME_CHARS),
         storage_driver=clean(entry.get("Driver"), NAME_CHARS),
@@ -185,6 +219,45 @@ def read_time(text: object) -> datetime | None:
         return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return None
+
+
+def size(text: str) -> float | None:
+    """Bytes; None when it is no size."""
+    match = _SIZE.match(text)
+    if match is None:
+        return None
+    base = 1024.0 if match[3] else 1000.0
+    return float(match[1]) * base ** _POWERS.index((match[2] or " ").upper())
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """How full it is (shares from 0 to 1), and whether it deletes later what is busy now; None where the driver does not say."""
+
+    data_ratio: float | None = None
+    metadata_ratio: float | None = None
+    deferred_removal: bool | None = None
+    deferred_deletion: bool | None = None
+
+
+def read_pool(driver_status: Iterable[tuple[str, str]]) -> Pool:
+    """The pool's state from the pairs of `docker info`; all None for drivers without a pool (overlay2)."""
+    pairs = dict(driver_status)
+    return Pool(
+        data_ratio=_ratio(pairs, "Data Space"),
+        metadata_ratio=_ratio(pairs, "Metadata Space"),
+        deferred_removal=_flag(pairs, "Deferred Removal Enabled"),
+        deferred_deletion=_flag(pairs, "Deferred Deletion Enabled"),
+    )
+
+
+def _ratio(pairs: dict[str, str], what: str) -> float | None:
+    used, total = size(pairs.get(f"{what} Used", "")), size(pairs.get(f"{what} Total", ""))
+    return None if used is None or not total else min(used / total, 1.0)
+
+
+def _flag(pairs: dict[str, str], name: str) -> bool | None:
+    return {"true": True, "false": False}.get(pairs.get(name, "").strip().lower())
 
 
 def _from_seconds(seconds: int) -> datetime | None:

@@ -6,7 +6,8 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.docker.api.lines import Connected, Disconnected, LineQueue, LineSplitter
+from connectors.docker.events.queue import Connected, Disconnected, LineQueue
+from connectors.sources.lines import LineSplitter
 
 
 def _cut(data: bytes, places: list[int]) -> list[bytes]:
@@ -17,20 +18,20 @@ def _cut(data: bytes, places: list[int]) -> list[bytes]:
 @given(st.binary(max_size=200), st.lists(st.integers(0, 200), max_size=10), st.integers(1, 30))
 def test_cutting_makes_no_difference(data: bytes, places: list[int], limit: int) -> None:
     """The same bytes give the same lines and the same count of skipped ones, in whatever chunks they come."""
-    whole, pieces = LineSplitter(limit), LineSplitter(limit)
+    whole, pieces = LineSplitter(limit=limit, leave_out=True), LineSplitter(limit=limit, leave_out=True)
     at_once = whole.feed(data)
     in_pieces = [line for chunk in _cut(data, places) for line in pieces.feed(chunk)]
     assert in_pieces == at_once
-    assert pieces.skipped == whole.skipped
+    assert pieces.cut == whole.cut
 
 
 def test_a_line_that_is_too_long_is_skipped_and_the_next_is_read() -> None:
     """Its bytes are not kept, it is counted once, and the line after it is whole."""
-    splitter = LineSplitter(limit=10)
+    splitter = LineSplitter(limit=10, leave_out=True)
     assert splitter.feed(b"x" * 8) == []
     assert splitter.feed(b"x" * 8) == []
-    assert splitter.feed(b"x" * 8 + b"\n{}\n\r\n{}\r\n") == [b"{}", b"{}"]
-    assert splitter.skipped == 1
+    assert splitter.feed(b"x" * 8 + b"\n{}\n\r\n{}\r\n") == [(25, b"{}"), (28, b"\r"), (30, b"{}\r")]
+    assert splitter.cut == 1
 
 
 async def test_a_full_queue_drops_lines_and_counts_them() -> None:

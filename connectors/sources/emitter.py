@@ -1,11 +1,10 @@
 """Hands facts, the state of the source and the cursor to the sink, together. Knows nothing of where they come from."""
 
-import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 
-from connectors.logs.health import Health
+from connectors.sources.status import SourceStatus
 from engine.facts import Fact, Retraction
+from engine.ports.clock import Clock, event_time
 from engine.ports.sources import Sink
 
 CURSOR_PACE_S = 5.0
@@ -16,44 +15,35 @@ BATCH_FACTS = 256
 """Facts handed over at once, at most."""
 
 
-def utc_now() -> datetime:
-    """The wall clock."""
-    return datetime.now(UTC)
+class FactEmitter:
+    """One source's way to the sink. `put` waits while the loop is behind, and so the source reads no further."""
 
-
-class Teller:
-    """One source's way to the sink. `put` waits while the engine is behind, and so the source reads no further."""
-
-    def __init__(self, sink: Sink, health: Health, cursor: str | None) -> None:
+    def __init__(self, sink: Sink, status: SourceStatus, cursor: str | None, *, clock: Clock) -> None:
         self._sink = sink
-        self._health = health
+        self._status = status
         self._cursor = cursor
-        self._moved_at = time.monotonic()
+        self._clock = clock
+        self._moved_at = clock.monotonic()
 
-    async def tell(self, facts: Sequence[Fact], cursor: Callable[[], str | None]) -> None:
+    async def emit(self, facts: Sequence[Fact | Retraction], cursor: Callable[[], str | None]) -> None:
         """Hand over `facts`, the `source` fact where one is due, and the cursor when it is time for it.
 
         Args:
             facts: in the order of their lines.
             cursor: makes the cursor that stands behind all of `facts`; called only when it is needed.
         """
-        notice = self._health.due(utc_now())
-        if not facts and notice is None:
-            now = time.monotonic()
-            if now - self._moved_at < CURSOR_PACE_S:
-                return
-            self._moved_at = now
-            moved = cursor()
-            if moved != self._cursor:
-                await self._sink.put([], cursor=moved)
-                self._cursor = moved
-            return
+        notice = self._status.due(event_time(self._clock))
         items: list[Fact | Retraction] = [*facts] if notice is None else [*facts, notice]
+        now = self._clock.monotonic()
+        if not items and now - self._moved_at < CURSOR_PACE_S:
+            return
+        self._moved_at = now
         moved = cursor()
+        if not items and moved != self._cursor:
+            await self._sink.put([], cursor=moved)
         for first in range(0, len(items), BATCH_FACTS):
             batch = items[first : first + BATCH_FACTS]
             last = first + len(batch) == len(items)
             # The cursor goes with the last batch only: a crash in between reads all of them again.
             await self._sink.put(batch, cursor=moved if last else None)
         self._cursor = moved
-        self._moved_at = time.monotonic()

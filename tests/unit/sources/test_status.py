@@ -1,20 +1,20 @@
-"""connectors.logs.health: the `source` fact of a log."""
+"""connectors.sources.status: the `source` fact of a log."""
 
 from datetime import UTC, datetime, timedelta
 
-from connectors.logs.health import DAMAGE_PACE, GAP_SHOWN, Health
+from connectors.sources.status import DAMAGE_PACE, GAP_SHOWN, SourceStatus
 
 T0 = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
 
 def test_nothing_known_nothing_told() -> None:
     """Before anything is known there is no fact."""
-    assert Health("kernel", "h1").due(T0) is None
+    assert SourceStatus("kernel").due(T0) is None
 
 
 def test_each_change_is_told_once() -> None:
     """A state is told when it begins, with its time and reason, and not again."""
-    health = Health("kernel", "h1")
+    health = SourceStatus("kernel")
     health.lose(T0, "gone; do this")
     told = health.due(T0)
     assert told is not None
@@ -30,7 +30,7 @@ def test_each_change_is_told_once() -> None:
 
 def test_gap_is_shown_for_a_while() -> None:
     """A gap stays the status although reading goes on, long enough to be seen; then it is ok, and the count stays."""
-    health = Health("kernel", "h1")
+    health = SourceStatus("kernel")
     health.ok(T0)
     health.due(T0)
     health.gap(T0, "overwritten", 7)
@@ -48,7 +48,7 @@ def test_gap_is_shown_for_a_while() -> None:
 
 def test_second_gap_is_shown_as_long() -> None:
     """Another gap while one is shown begins its own time."""
-    health = Health("kernel", "h1")
+    health = SourceStatus("kernel")
     health.gap(T0, "one")
     health.due(T0)
     second = T0 + GAP_SHOWN - timedelta(seconds=1)
@@ -62,7 +62,7 @@ def test_second_gap_is_shown_as_long() -> None:
 
 def test_flood_of_damage_is_few_facts() -> None:
     """Ten thousand broken lines within ten seconds are ten or so facts, and the last has the whole count."""
-    health = Health("dockerd_log", "h1")
+    health = SourceStatus("dockerd_log")
     health.ok(T0)
     told = [health.due(T0)]
     for number in range(10_000):
@@ -79,7 +79,7 @@ def test_flood_of_damage_is_few_facts() -> None:
 
 def test_damage_does_not_hide_a_loss() -> None:
     """Counting goes on while the source is lost, and the reason of the loss stays."""
-    health = Health("kernel", "h1")
+    health = SourceStatus("kernel")
     health.lose(T0, "gone")
     health.damage(T0, "broken")
     told = health.due(T0)
@@ -89,7 +89,7 @@ def test_damage_does_not_hide_a_loss() -> None:
 
 def test_long_error_is_cut() -> None:
     """An error that quotes a stranger is cut."""
-    health = Health("kernel", "h1")
+    health = SourceStatus("kernel")
     health.lose(T0, "x" * 100_000)
     told = health.due(T0)
     assert told is not None

@@ -1,10 +1,8 @@
-"""Cuts a byte stream into lines, within bounds, and queues them between the reader and the worker. Knows no Docker.
-
-aiohttp's own line iteration fails on lines above 128 KiB (3.13) or 512 KiB (3.14), and a container with large labels makes one.
-"""
+"""Queues lines of the event stream between the reader and the worker, within bounds. Knows no Docker."""
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 LINE_BYTES = 4 * 1024 * 1024
@@ -15,47 +13,6 @@ QUEUE_LINES = 20_000
 
 QUEUE_BYTES = 64 * 1024 * 1024
 """A queue of long lines must not take the memory of the host: an ordinary event has 300 to 600 bytes."""
-
-
-class LineSplitter:
-    """Chunks in, lines out; sans I/O. A line that is too long is skipped and counted."""
-
-    def __init__(self, limit: int = LINE_BYTES) -> None:
-        self._limit = limit
-        self._parts: list[bytes] = []
-        self._size = 0
-        self._skipping = False
-        self.skipped = 0
-        """Lines skipped so far because they were too long."""
-
-    def feed(self, chunk: bytes) -> list[bytes]:
-        """The lines that this chunk completes, without their newline; empty ones are left out."""
-        head, *rest = chunk.split(b"\n")
-        self._take(head)
-        lines: list[bytes] = []
-        for part in rest:
-            line = self._complete()
-            if line:
-                lines.append(line)
-            self._take(part)
-        return lines
-
-    def _take(self, part: bytes) -> None:
-        if self._skipping or not part:
-            return
-        self._size += len(part)
-        if self._size > self._limit:
-            self._skipping = True
-            self.skipped += 1
-            self._parts.clear()
-        else:
-            self._parts.append(part)
-
-    def _complete(self) -> bytes:
-        line = b"".join(self._parts).strip()
-        self._parts.clear()
-        self._size, self._skipping = 0, False
-        return line
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +33,7 @@ Item = bytes | Connected | Disconnected
 class LineQueue:
     """Lines and changes of the connection, in order. Never makes the reader wait: what does not fit is dropped and counted.
 
-    A reader that waits would make the engine wait: with one stalled subscriber, everything that dockerd does slows down.
+    A reader that waits would make Docker wait: with one stalled subscriber, everything that dockerd does slows down.
     """
 
     def __init__(self, lines: int = QUEUE_LINES, size: int = QUEUE_BYTES) -> None:
@@ -100,6 +57,11 @@ class LineQueue:
             self._bytes += len(item)
         self._items.append(item)
         self._wake.set()
+
+    def extend(self, lines: Iterable[bytes]) -> None:
+        """Add lines at the end, as `put` does."""
+        for line in lines:
+            self.put(line)
 
     def wake(self) -> None:
         """Have `take` return, with nothing if there is nothing."""
