@@ -12,7 +12,7 @@ from engine.logparse.kernel import read_kernel
 from engine.logparse.kubelet import read_kubelet
 from engine.logparse.prefilter import TRIGGERS
 from engine.logparse.reading import LogSource, make_fact
-from engine.logparse.records import read_klog, read_logrus
+from engine.logparse.records import read_klog, read_logrus, without_container_log
 from engine.logparse.reports import Report, Reports
 
 
@@ -61,7 +61,7 @@ class LineParser:
 
 def read_daemon(source: LogSource, line: str, received_at: datetime) -> Fact | None:
     """The fact that a line of dockerd or the kubelet makes; in their logs every problem is one line."""
-    line = clean(line)
+    line = without_container_log(clean(line))
     record = read_klog(line) if source == "kubelet" else read_logrus(line)
     reading = read_kubelet(record) if source == "kubelet" else read_dockerd(record)
     return None if reading is None else make_fact(source, reading, line, record.at or received_at)

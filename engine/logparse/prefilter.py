@@ -36,7 +36,8 @@ TRIGGERS: dict[LogSource, tuple[str, ...]] = {
     ),
     "dockerd": (
         *_REMOVAL,
-        "failed to exit within",
+        "failed to exit",
+        "nmount",
         "already in progress",
         "removing mounted layer",
         "tarting daemon",

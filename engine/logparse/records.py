@@ -21,11 +21,33 @@ MAX_PAIRS = 64
 square of its length."""
 
 _LOGFMT = re.compile(r"(?:^|\s)(?:time|level|msg)=")
+
+_CONTAINER_LOG = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d) std(?:out|err) [FP] ", re.ASCII)
+"""The prefix that a CRI runtime writes before each line of a container: a daemon may run in one."""
+
+_JSON = re.compile(r"(?:[^{\"=\]\t]{0,200}(?:\[\d{1,10}\])?: ?)?(?=\{)", re.ASCII)
+"""What may stand before a record in JSON: nothing, or syslog's prefix. Text of a message may hold JSON, too."""
+
+_TAG = re.compile(
+    r"(?:[^\"'=\t]{0,64}?(?:\d\d:\d\d:\d\d\S{0,16}|\d{9,10}\.\d{1,9})(?:\s+[^\s:]{1,255})?\s+)?"
+    r"(?:docker|containerd)[\w.-]{0,32}(?:\[\d{1,10}\])?: ",
+    re.ASCII,
+)
+"""Syslog's prefix: a time, a host, the program."""
+
+_CONSOLE = re.compile(
+    # logrus on a terminal: `INFO[0010] `; Docker until 1.5: `2014/05/08 19:14:57 `, `[info] `
+    r"(?:INFO|WARN|ERRO|FATA|DEBU|PANI)\[[\w:.+-]{1,40}\] "
+    r"|(?:\d{4}/\d\d/\d\d \d\d:\d\d:\d\d )?(?:\[(?:debug|info|error|warning)\] )?",
+    re.ASCII,
+)
+
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?)(Z|[+-]\d\d:\d\d)", re.ASCII)
 
-_KLOG = re.compile(r"(?:^|\s)[IWEF]\d{4} \d\d:\d\d:\d\d\.\d{1,9}\s+\d{1,10} [\w.-]{1,128}:\d{1,7}\] ?", re.ASCII)
+_KLOG = re.compile(r"(?:[^\t]{0,300}?\s)?[IWEF]\d{4} \d\d:\d\d:\d\d\.\d{1,9}\s+\d{1,10} [\w.-]{1,128}:\d{1,7}\] ?", re.ASCII)
 """klog's header: `I0617 03:05:13.803095    5478 eviction_manager.go:346] `. It has neither year nor zone."""
 
+_CONTINUED = re.compile(r"(?:[^\t]{0,200}: )?\t")
 _QUOTED = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"(?=\s|$)', re.DOTALL)
 _CLOSED = re.compile(r'[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _AFTER = re.compile(r"\s+[\w.-]{1,64}=|\s*$", re.ASCII)
@@ -112,12 +134,29 @@ def _as_text(value: object) -> str:
     return "" if value is None else str(value)
 
 
+def without_container_log(line: str) -> str:
+    """The line inside what a log driver (json-file) or a CRI runtime wrote around it; a daemon may run in a container."""
+    if line.startswith('{"log":'):
+        try:
+            data = json.loads(line)
+        except (ValueError, RecursionError):
+            return line
+        return data["log"].rstrip("\r\n") if isinstance(data, dict) and isinstance(data.get("log"), str) else line
+    found = _CONTAINER_LOG.match(line)
+    return line if found is None else line[found.end() :]
+
+
 def read_logrus(line: str) -> Record:
     """A line of dockerd or containerd: JSON, `key="value"`, or any other text, which is all message."""
-    if '"msg"' in line and (record := _from_json(line)) is not None:
+    if '"msg"' in line and _JSON.match(line) is not None and (record := _from_json(line)) is not None:
         return record
-    if "=" not in line or _LOGFMT.search(line) is None:
-        return Record(line.strip(), {})
+    if "=" not in line or (begin := _LOGFMT.search(line)) is None:
+        text = line.strip()
+        tag = _TAG.match(text)
+        text = text[tag.end() :] if tag is not None else text
+        console = _CONSOLE.match(text)
+        return Record(text[console.end() :] if console is not None else text, {})
+    line = line[begin.start() :]
     values = pairs(line)
     message = values.pop("msg", "")
     return Record(_torn(line, "msg") or message, values, _time(values.get("time", "")))
@@ -126,11 +165,14 @@ def read_logrus(line: str) -> Record:
 def read_klog(line: str) -> Record:
     """A line of the kubelet: klog's text or structured form, its JSON form, or any other text, which is all message.
 
-    A structured record's message keeps its case; `err` and the other values are in `values`.
+    A structured record's message keeps its case; `err` and the other values are in `values`. Lines of a value that goes on begin
+    with a tab; what stands there is a user's as often as not, and no header is sought behind one.
     """
-    if '"msg"' in line and (record := _from_json(line)) is not None:
+    if '"msg"' in line and _JSON.match(line) is not None and (record := _from_json(line)) is not None:
         return record
-    header = _KLOG.search(line)
+    if "\t" in line and _CONTINUED.match(line) is not None:
+        return Record("", {})
+    header = _KLOG.match(line)
     message = line[header.end() :] if header is not None else line.strip()
     if (quoted := _QUOTED.match(message)) is not None:
         rest = message[quoted.end() :]
