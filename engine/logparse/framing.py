@@ -5,7 +5,7 @@ journalctl's output; knows no message. Pure.
 """
 
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 
 MAX_LINE_CHARS = 65_536
@@ -53,18 +53,22 @@ _PRIORITY = re.compile(r"<(\d{1,3})>(?:1 (?=\d{4}-))?", re.ASCII)
 _DECODED = re.compile(r"([a-z]+\d?) *:(?:emerg|alert|crit|err|warn|notice|info|debug) *: ", re.ASCII)
 """`dmesg -x`: `kern  :warn  : `."""
 
+_ISO = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?"
+_ZONE = r"Z|[+-]\d\d:?\d\d"
 _SYSLOG = re.compile(
-    r"""
-    (?:\d{4,10}\s+(?=[^\d\s]\S*\s+\d{1,2}\s))?                      # line number of an editor or pager
+    rf"""
+    (?:\d{{4,10}}\s+(?=[^\d\s]\S*\s+\d{{1,2}}\s))?                  # line number of an editor or pager
     (?:
-        (?P<iso>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?)(?P<zone>Z|[+-]\d\d:?\d\d)?
-      | (?P<day>(?:\S{1,16}\s+){0,4}?)(?P<time>\d\d?:\d\d:\d\d(?:[.,]\d{1,9})?)
-        (?:\s+\d{4})?(?P<utc>\s+(?:UTC|GMT))?(?:\s+(?:[A-Z]{2,5}|[+-]\d{4}))?
+        (?P<iso>{_ISO})(?:\ ?(?P<zone>{_ZONE}))?(?:\ UTC)?
+      | (?P<epoch>\d{{9,10}}(?:\.\d{{1,9}})?)(?=\s)                  # journalctl -o short-unix
+      | (?P<day>(?:\S{{1,16}}\s+){{0,4}}?)(?P<time>\d\d?:\d\d:\d\d(?:[.,]\d{{1,9}})?)
+        (?:\s+\d{{4}})?(?P<utc>\s+(?:UTC|GMT))?(?:\s+(?:[A-Z]{{2,5}}|[+-]\d{{4}}))?
     )?
     \s*
-    (?:(?P<host>[^\s:\[\]]{1,255}|\[[^\]]{1,64}\])\s+)?             # posters write [node hostname] for theirs
+    (?:(?P<host>[^\s:\[\]]{{1,255}}|\[[^\]]{{1,64}}\])\s+)?             # posters write [node hostname] for theirs
     (?:(?P<facility>[a-z]+\d?)\.[a-z]+\s+)?                         # busybox: kern.warn
-    kernel(?:\[\d+\])?(?::|\ -\ -\ -|\ -\ -)\ ?
+    (?:(?:EMERG|ALERT|CRIT|ERR|WARNING|NOTICE|INFO|DEBUG)\s+)?      # switches: the severity as a word
+    kernel(?:\[\d+\])?(?::(?:\ ?:)?|\ -\ -\ (?:-|\[[^\]]{{0,256}}\]))\ ?
     """,
     re.ASCII | re.VERBOSE,
 )
@@ -75,10 +79,27 @@ _BRACKET = re.compile(
         (?P<uptime>\d{1,12}\.\d{1,9})(?:\s*<\s*[+-]?\d{1,12}\.\d{1,9}>)?       # [    1.234567], dmesg -d adds <    0.000012>
       | \+\s*(?P<delta>\d{1,12}\.\d{1,9})                                      # dmesg -e: [  +0.000950]
       | (?P<minute>[^\[\]:]{1,16}\s\d\d:\d\d)                                  # dmesg -e: [Apr14 02:46]
-      | (?P<before>[^\[\]:]{3,32}?)(?P<time>\d\d:\d\d:\d\d)(?P<after>[^\[\]]{1,16})  # dmesg -T, in any language
-    )\]\ ?
+      | (?P<before>[^\[\]:]{3,32}?)(?P<time>\d\d:\d\d:\d\d)(?P<after>[^\[\]]{0,32})  # dmesg -T, in any language
+    )\s*\]:?\ ?
     """,
     re.ASCII | re.VERBOSE,
+)
+
+_STAMPED_BRACKET = re.compile(
+    rf"(?:(?P<iso>{_ISO})(?: ?(?P<zone>{_ZONE}))?|(?P<epoch>\d{{9,10}}(?:\.\d{{1,9}})?)"
+    r"|\S{2,9}\s+\d{1,2}\s+\d\d:\d\d:\d\d)"
+    r"\s+(?:(?P<host>[A-Za-z0-9][\w.-]{0,254})\s+)?(?=\[\s*\d{1,12}\.\d{1,9}\s*\])|[\w.-]{1,64} login: (?=\[)",
+    re.ASCII,
+)
+"""A stamp, perhaps a host, and the kernel's bracket without the word kernel (remote consoles); the prompt of a serial one."""
+
+_MACOS = re.compile(
+    # Docker Desktop hands its machine's console on to the log of macOS; `log show`, Console.app, system.log differ in columns
+    r"(?:(?:[Dd]efault|[Ii]nfo|[Ee]rror|[Ff]ault|[Dd]ebug|[Nn]otice)\s+)?(?:\S{1,24}\s+){0,8}?"
+    r"(?:com\.docker\.[\w.-]{1,64}|Docker(?: Desktop)?|moby)(?:\[\d{1,10}(?::[0-9a-f]{1,16})?\])?"
+    r"(?: \(\w{1,64}\))?(?: <\w{1,16}>)?[:\t] ?"
+    r"(?:\[[\w.-]{1,64}\] )?(?:(?:moby|moby-(?:console|syslog)|console|kmsg|linuxkit)(?::|\t) ?)?",
+    re.ASCII,
 )
 
 _ISO_DMESG = re.compile(r"(?P<iso>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d,\d{1,9})(?P<zone>Z|[+-]\d\d:?\d\d) ", re.ASCII)
@@ -120,18 +141,31 @@ def unwrap_kernel(line: str) -> Frame | None:
     if line[:1].isdecimal() and (iso := _ISO_DMESG.match(line)) is not None:
         at, seconds = _moment(iso["iso"], iso["zone"])
         return Frame(_without_caller(line[iso.end() :]), "iso", "", at, "wall", seconds)
-    return _bracket(line, "bare", "", None) or Frame(_without_caller(line))
+    return _bracket(line, "bare", "", None) or _console(line) or Frame(_without_caller(line))
+
+
+def _console(line: str) -> Frame | None:
+    """What follows the prefix of a console that was read from outside; None where there is none."""
+    if "[" in line and (stamped := _STAMPED_BRACKET.match(line)) is not None:
+        at = _moment(stamped["iso"], stamped["zone"])[0] if stamped["iso"] else _of_epoch(stamped["epoch"])
+        return _bracket(line[stamped.end() :], "stamped", stamped["host"] or "", at)
+    if ("ocker" in line or "moby" in line) and (mac := _MACOS.match(line)) is not None:
+        return _bracket(line[mac.end() :], "macos", "", None)
+    return None
 
 
 def _syslog(line: str, found: "re.Match[str]") -> Frame | None:
     """What follows a prefix of syslog. Where a bracket follows, its clock counts: it is the kernel's own."""
-    iso, zone, day, time, utc, host, facility = found.groups()
+    iso, zone, epoch, day, time, utc, host, facility = found.groups()
     if facility not in (None, "kern"):
         return None
     host = host or ""
     if iso:
         at, seconds = _moment(iso, zone)
         return _bracket(line, "iso-syslog", host, at) or Frame(_without_caller(line), "iso-syslog", host, at, "wall", seconds)
+    if epoch:
+        at, seconds = _of_epoch(epoch), float(epoch)
+        return _bracket(line, "epoch", host, at) or Frame(_without_caller(line), "epoch", host, at, "wall", seconds)
     if not time:
         return _bracket(line, "tagged", host, None) or Frame(_without_caller(line), "tagged", host)
     at = None
@@ -148,6 +182,10 @@ def _bracket(line: str, before: str, host: str, at: datetime | None) -> Frame | 
         return None
     uptime, delta, minute, day_before, time, day_after = found.groups()
     line = line[found.end() :]
+    if not uptime and line[:1] == "[" and (second := _BRACKET.match(line)) is not None and second["uptime"]:
+        uptime, line = second["uptime"], line[second.end() :]  # a tool wrote its own stamp before the kernel's
+    elif uptime and line[:1] == "[" and (second := _BRACKET.match(line)) is not None:
+        line = line[second.end() :]
     if not host and " kernel: " in line and (tag := _JOURNAL_TAG.match(line)) is not None:
         host, line = tag["host"], line[tag.end() :]
     text = _without_caller(line)
@@ -187,6 +225,10 @@ def _moment(stamp: str, zone: str | None) -> tuple[datetime | None, float]:
         return moment, moment.timestamp()
     except (ValueError, OverflowError):  # month 13, year 1 east of Greenwich
         return None, 0.0
+
+
+def _of_epoch(seconds: str | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(float(seconds), UTC)
 
 
 def _of_day(time: str) -> float:

@@ -102,15 +102,27 @@ def _rcu(text: str) -> Reading | None:
 
 _EXT = re.compile(
     # fs/ext4/super.c: __ext4_error, __ext4_warning, __ext4_std_error ("in function"); ext2 and ext3 likewise
-    r"(?P<fs>EXT[234])-fs (?P<level>error|warning) \(device (?P<device>[^)]{1,64})\)"
-    r"(?:: (?P<function>\w{1,64})(?::\d{1,6})?:| in (?P<within>\w{1,64})(?::\d{1,6})?:?)?",
+    r"(?P<fs>EXT[234])-fs (?P<level>error|warning) ?\((?:device )?(?P<device>[^)]{1,64})\)"
+    r"(?::? (?P<function>\w{1,64})(?::\d{1,6})?:|:? in (?P<within>\w{1,64})(?::\d{1,6})?:?)?",
     _FLAGS,
 )
 _EXT_STATE = re.compile(
-    r"(?P<fs>EXT[234])-fs \((?P<device>[^)]{1,64})\): "
-    r"(?:(?P<ro>(?:error: )?[Rr]emounting filesystem read-only)|(?P<down>shut down requested))",
+    r"(?P<fs>EXT[234])-fs \((?:device )?(?P<device>[^)]{1,64})\): "
+    r"(?:(?P<ro>(?:error: )?[Rr]emounting filesystem read-only)|(?P<down>shut down requested)"
+    # __ext4_msg(): what it says of errors, in fs/ext4/super.c, inode.c, extents.c, page-io.c, fast_commit.c
+    r"|(?P<warning>warning: mounting (?:unchecked )?fs with errors|warning: mounting unchecked fs)"
+    r"|(?P<error>(?:previous )?I/O error (?:while writing|to) superblock|error count since last fsck: [1-9]"
+    r"|(?:initial|last) error at time \d{1,19}: (?P<function>\w{1,64})|(?:initial|last) error at time"
+    r"|Delayed block allocation failed|This should not happen!! +Data will be lost"
+    r"|panic forced after error"
+    r"|failed to convert unwritten extents|error loading journal|group descriptors corrupted"
+    r"|(?P<checked>ext4_check_descriptors): "
+    r"|(?P<pages>ext4_\w{1,48}): jbd2_start: ))",
     _FLAGS,
 )
+
+
+_EXT_CLASSES = (("ro", "fs_remount_ro"), ("down", "fs_shutdown"), ("warning", "fs_warning"))
 
 
 def _ext(text: str) -> Reading | None:
@@ -118,7 +130,17 @@ def _ext(text: str) -> Reading | None:
         fields = found_fields({"device": found["device"], "function": found["function"] or found["within"]})
         return f"fs_{found['level']}", {"fs": found["fs"].lower()} | fields
     if (state := _EXT_STATE.match(text)) is not None:
-        return "fs_remount_ro" if state["ro"] else "fs_shutdown", {"fs": state["fs"].lower(), "device": state["device"]}
+        name = (
+            "fs_remount_ro"
+            if state["ro"]
+            else "fs_shutdown"
+            if state["down"]
+            else "fs_warning"
+            if state["warning"]
+            else "fs_error"
+        )
+        function = state["function"] or state["checked"] or state["pages"]
+        return name, {"fs": state["fs"].lower()} | found_fields({"device": state["device"], "function": function})
     return None
 
 
