@@ -34,6 +34,7 @@ HostOption = Annotated[
 GroupOption = Annotated[list[str] | None, typer.Option("--group", help="Group whose overrides are applied; may be repeated.")]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="Settings file (YAML).")]
 StateOption = Annotated[Path | None, typer.Option("--state", help="State folder.")]
+CheckFormat = Annotated[Literal["text", "json", "sarif"], typer.Option("--format", help="For people, for tools, for code hosts.")]
 FormatOption = Annotated[Literal["text", "json"], typer.Option("--format", help="For people, or for tools.")]
 
 
@@ -85,12 +86,13 @@ def run(
 @app.command()
 def check(
     folder: Annotated[Path | None, typer.Argument(help="Folder of rules; without it those that ship.")] = None,
-    output: FormatOption = "text",
+    output: CheckFormat = "text",
+    config: ConfigOption = None,
 ) -> None:
-    """Find every fault of a rules folder at once."""
+    """Find every error of a rules folder at once: in rules, tests, runbooks and overrides."""
     from engine.cli.check import check_rules
 
-    _exit(lambda: check_rules(folder, output))
+    _exit(lambda: check_rules(folder, output, config))
 
 
 @app.command()

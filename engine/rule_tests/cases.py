@@ -13,13 +13,14 @@ from engine.rules import catalogue
 from engine.rules.findings import Report, Span, nearest, one_of
 from engine.rules.kinds import Kinds
 from engine.rules.units import parse_duration
-from engine.rules.yamltree import MAX_BYTES, ListNode, MapNode, Node, ScalarNode, decode, parse_yaml
+from engine.rules.yamltree import ListNode, MapNode, Node, ScalarNode, decode, parse_yaml, read_bounded
 
 MAX_TIMES = 100_000
 """Repetitions of one given fact: a storm of 6,000 with room to spare."""
 
-_TEST_KEYS = ("name", "given", "expect", "only", "description")
-_EXPECT_KEYS = ("at", "rule", "alert", "key", "text", "action", "params", "does", "fact", "absent")
+TEST_KEYS = ("name", "given", "expect", "only", "description")
+GIVEN_KEYS = ("at", "every", "times")
+EXPECT_KEYS = ("at", "rule", "alert", "key", "text", "action", "params", "does", "fact", "absent", "times")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +49,14 @@ class Expectation:
     does: Literal["alert", "action", "assert", "retract"] | None = None
     fact: dict[str, Any] = field(default_factory=dict)
     absent: bool = False
+    times: int | None = None
+    """How often it must have been decided by then, exactly; None: at least once, and as the last word for an alert."""
 
     def described(self) -> str:
         """What is expected, in words."""
         what = f"alert {self.alert}" if self.alert else f"action {self.action}" if self.action else self.does or "a firing"
-        return f"{what} of {self.rule or 'any rule'}{f' [{self.key}]' if self.key is not None else ''}"
+        often = "" if self.times is None else f", {self.times} time{'' if self.times == 1 else 's'}"
+        return f"{what} of {self.rule or 'any rule'}{f' [{self.key}]' if self.key is not None else ''}{often}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +75,7 @@ def read_cases(path: Path, report: Report, *, kinds: Kinds, rules: frozenset[str
     """The tests of one file; what is wrong goes into the report, and a file with an error gives no test."""
     name = str(path)
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        data = read_bounded(path)
     except OSError as error:
         report.add(catalogue.UNREADABLE, Span(name, 1, 1), f"cannot be read: {error.strerror}")
         return []
@@ -106,7 +109,7 @@ class _Reader:
         if not isinstance(node, MapNode):
             self._wrong(node.span, "a test is a map with name, given and expect")
             return None
-        self._keys(node, _TEST_KEYS)
+        self._keys(node, TEST_KEYS)
         name, given, expect, only = (node.get(key) for key in ("name", "given", "expect", "only"))
         if not isinstance(name, ScalarNode) or not name.text:
             self._wrong(node.span, "a test has a name: one sentence that says what it holds")
@@ -126,14 +129,31 @@ class _Reader:
         if not isinstance(node, MapNode):
             self._wrong(node.span, "a given fact is a map with at, fact and its fields")
             return None
-        content = {key.text: plain(value) for key, value in node.entries if key.text not in ("at", "every", "times")}
+        content = {key.text: plain(value) for key, value in node.entries if key.text not in GIVEN_KEYS}
         self._kind(node, "retract" if "retract" in content else "fact")
+        self._given_fields(node, content)
         times = node.get("times")
         number = times.value if isinstance(times, ScalarNode) else 1
         if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= MAX_TIMES:
             self._wrong((times or node).span, f"`times` is a number from 1 to {MAX_TIMES}")
             return None
         return Given(self._time(node, "at"), self._time(node, "every", needed=number > 1), number, content, node.span.line)
+
+    def _given_fields(self, node: MapNode, content: dict[str, Any]) -> None:
+        """A given fact of a built-in kind has the fields that its kind needs, and no others."""
+        named = node.get("fact")
+        kind = self._kinds.get(named.text) if isinstance(named, ScalarNode) else None
+        if named is None or kind is None or not kind.built_in:
+            return
+        for name, found in kind.fields.items():
+            if found.required and name not in content:
+                message = f"a given {kind.name} needs `{name}`"
+                self._report.add(catalogue.BAD_TEST, named.span, message, expected=f"{name}: {found.shown}")
+        known = (*kind.names, "ttl", "fact", *GIVEN_KEYS)
+        for key, _ in node.entries:
+            if key.text not in known:
+                message = f"{kind.name} has no field `{key.text}`"
+                self._report.add(catalogue.BAD_TEST, key.span, message, nearest=nearest(key.text, known))
 
     def _expectation(self, node: Node) -> Expectation | None:
         if not isinstance(node, MapNode):
@@ -145,7 +165,7 @@ class _Reader:
             fact = {name: value for name, value in fields.items() if name not in ("at", "absent")}
             return Expectation(self._time(node, "at"), node.span.line, fact=fact, absent=fields.get("absent") is True)
         action = fields.get("action")
-        known = (*_EXPECT_KEYS, *(ACTIONS[action].params if isinstance(action, str) and action in ACTIONS else ()))
+        known = (*EXPECT_KEYS, *(ACTIONS[action].params if isinstance(action, str) and action in ACTIONS else ()))
         self._keys(node, known)
         self._one_of(node, "alert", ("firing", "resolved"))
         self._one_of(node, "action", tuple(ACTIONS))
@@ -153,7 +173,7 @@ class _Reader:
         self._one_of(node, "rule", tuple(sorted(self._rules)))
         if not {"rule", "alert", "action", "does"} & fields.keys():
             self._wrong(node.span, "an expectation names a rule, an alert, an action, or a fact")
-        params = {name: value for name, value in fields.items() if name not in _EXPECT_KEYS}
+        params = {name: value for name, value in fields.items() if name not in EXPECT_KEYS}
         return Expectation(
             self._time(node, "at"),
             node.span.line,
@@ -165,7 +185,20 @@ class _Reader:
             params={**(fields.get("params") or {}), **params},
             does=fields.get("does"),
             absent=fields.get("absent") is True,
+            times=self._times(node),
         )
+
+    def _times(self, node: MapNode) -> int | None:
+        times = node.get("times")
+        if times is None:
+            return None
+        number = times.value if isinstance(times, ScalarNode) else None
+        if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= MAX_TIMES:
+            self._wrong(times.span, f"`times` is a number from 0 to {MAX_TIMES}: how often it was decided by then, exactly")
+            return None
+        if "absent" in node.keys:
+            self._wrong(times.span, "`times` and `absent` stand in one expectation: write `times: 0`, or `absent: true`")
+        return number
 
     # -- small questions ------------------------------------------------------------------------------------------
 

@@ -195,6 +195,11 @@ def _unmet(expectation: Expectation, decisions: list[Decision], facts: list[dict
             f"line {expectation.line}: at {format_duration(expectation.at)} {wanted}fact {_short(expectation.fact)} is expected; "
             f"there {'are' if near else 'is'} {'; '.join(near[:5]) or f'no {kind}'}"
         )
+    if expectation.times is not None:
+        number = sum(_fits(expectation, decision) for decision in decisions)
+        if number == expectation.times:
+            return None
+        return f"line {expectation.line}: {expectation.described()} is expected; there were {number}"
     fitting = [decision for decision in _latest(expectation, decisions) if _fits(expectation, decision)]
     if bool(fitting) is not expectation.absent:
         return None

@@ -148,6 +148,27 @@ EMPTY = _check(
     "A rule without patterns never fires, one without effects does nothing, an empty list of values matches nothing.",
     "Fill it, or remove the rule.",
 )  # fmt: skip
+LITERAL_REFERENCE = _check(
+    "DW115", "literal-reference",
+    "A text has the form of a reference in another notation: `key: $c.id`, `container: c.id`, `${c.id}`, `{{ c.name }}`, or"
+    " `$c.name` inside a text.",
+    "It would be printed or compared as it stands: all alerts of the rule would have one key, and an action no target.",
+    "In texts write {name.field}; as a whole value write $name.field.",
+)  # fmt: skip
+NO_KEY = _check(
+    "DW116", "no-key",
+    "A rule about one of many things (a container, a disk, a process) raises an alert and has no `key`.",
+    "All of them would be one alert: the second one that fails is not notified, and the first that recovers hides it.",
+    'Add a `key` that identifies the thing, such as `key: "{c.id}"`.',
+    "warning",
+)  # fmt: skip
+MISSING_RUNBOOK = _check(
+    "DW117", "missing-runbook",
+    "`runbook` names a file that is not in the folder.",
+    "Whoever is paged opens the link first.",
+    "Write the runbook, or correct its path; it counts from the top of the folder of rules.",
+    "warning",
+)  # fmt: skip
 
 # Names
 UNKNOWN_KIND = _check(
@@ -250,6 +271,32 @@ UNLIKE_DECLARATIONS = _check(
     "Rules that depend on it could not be typed.",
     "Give the field one type everywhere.",
 )  # fmt: skip
+GLOB_IN_EQUALITY = _check(
+    "DW309", "glob-in-equality",
+    "A value that is compared as it stands has `*`, `?` or `[…]` in it.",
+    "There are no wildcards in values: only a text with these very characters would match.",
+    'Use startswith, endswith, contains or re: `image|startswith: "redis:"`.',
+    "warning",
+)  # fmt: skip
+RATIO_OUT_OF_RANGE = _check(
+    "DW310", "ratio-out-of-range",
+    "A ratio is compared with a number outside 0 to 1.",
+    "Ratios are shares of 1: a threshold of 90 is never reached.",
+    "Write 0.9 for 90 %.",
+)  # fmt: skip
+NO_CONTAINER_ID = _check(
+    "DW311", "no-container-id",
+    "A parameter that names a container is not given a full container id.",
+    "A name or a short id can be another container's by the time of the action.",
+    "Give the `id` of a container fact: `container: $c.id`.",
+)  # fmt: skip
+UNLIKELY_VALUE = _check(
+    "DW312", "unlikely-value",
+    "A field is compared with a value that no source is known to give it, such as `action: died` of a container_event.",
+    "Often it is another name for one of the known values, and the test never holds.",
+    "Use one of the values that are listed, if it is one of them that is meant.",
+    "warning",
+)  # fmt: skip
 
 # Logic
 UNUSED_BINDING = _check(
@@ -307,6 +354,20 @@ BUILT_IN_ASSERT = _check(
     "A rule asserts a fact of a built-in kind.",
     "Sources emit these; what a rule concludes would be mixed up with what was seen, and be overwritten by it.",
     "Assert a kind of the rule's own.",
+    "warning",
+)  # fmt: skip
+UNBOUNDED_ASSERT = _check(
+    "DW410", "unbounded-assert",
+    "A rule asserts a fact without `ttl` and without `while_supported`, and no rule retracts its kind.",
+    "Such facts never go: working memory grows, and what was concluded once counts for ever.",
+    "Add `ttl: 1h`, say, or `while_supported: true`.",
+    "warning",
+)  # fmt: skip
+RESTART_WITHOUT_POLICY = _check(
+    "DW411", "restart-without-policy",
+    "A rule asks for an action on running containers, and the policy does not name the rule.",
+    "The action is decided and refused each time.",
+    "Name the rule under `policy.touch_running` in the settings of the hosts where it may act, or leave the action out.",
     "warning",
 )  # fmt: skip
 

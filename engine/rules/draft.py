@@ -101,7 +101,7 @@ class DraftEffect:
 
 @dataclass(frozen=True, slots=True)
 class DraftRule:
-    """A rule; `then_span` is where its effects begin."""
+    """A rule."""
 
     id: str
     id_span: Span
@@ -116,11 +116,14 @@ class DraftRule:
     title: str = ""
     has_title: bool = False
     runbook: str = ""
+    runbook_span: Span | None = None
     advice: DraftText | None = None
     incident: str = ""
     hold: Micros = 0
     hold_span: Span | None = None
     key: DraftText | None = None
+    has_key: bool = False
+    """As `has_severity`."""
     priority: int = 0
     resolve_after: Micros | None = None
 

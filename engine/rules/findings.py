@@ -2,9 +2,11 @@
 
 import difflib
 import json
+import os.path
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from engine.rules.catalogue import TOO_MANY, Check
 from engine.rules.model import Position
@@ -197,6 +199,56 @@ def to_json(finding: Finding) -> dict[str, Any]:
         "excerpt": finding.excerpt,
     }
     return {name: value for name, value in body.items() if value != ""}
+
+
+SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+
+
+def render_sarif(findings: Iterable[Finding], root: str, version: str) -> str:
+    """For code hosts: SARIF 2.1.0 (OASIS), with the findings' files relative to a folder. Ends with a newline.
+
+    Args:
+        findings: what was found.
+        root: folder that paths are made relative to, such as the checkout; a file elsewhere keeps its path.
+        version: of dockwarden.
+    """
+    found = tuple(findings)
+    checks = {finding.check.id: finding.check for finding in found}
+    driver = {
+        "name": "dockwarden",
+        "version": version,
+        "rules": [
+            {
+                "id": check.id,
+                "name": check.name,
+                "shortDescription": {"text": check.what},
+                "help": {"text": f"{check.why} {check.fix}"},
+                "defaultConfiguration": {"level": check.severity},
+            }
+            for check in checks.values()
+        ],
+    }
+    run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": [_sarif(it, root) for it in found]}
+    return json.dumps({"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}, ensure_ascii=True, indent=2) + "\n"
+
+
+def _sarif(finding: Finding, root: str) -> dict[str, Any]:
+    place = finding.position
+    extras = [f"Did you mean `{finding.nearest}`?" if finding.nearest else "", finding.hint or finding.check.fix]
+    file = os.path.relpath(place.file, root) if root else place.file
+    region = {
+        "startLine": place.line,
+        "startColumn": place.column,
+        "endLine": place.line,
+        "endColumn": place.column + finding.length,
+    }
+    location = {"artifactLocation": {"uri": quote(place.file if file.startswith("..") else file)}, "region": region}
+    return {
+        "ruleId": finding.check.id,
+        "level": finding.check.severity,
+        "message": {"text": ". ".join([finding.message, *filter(None, extras)])},
+        "locations": [{"physicalLocation": location}],
+    }
 
 
 def render_json(findings: Iterable[Finding]) -> str:

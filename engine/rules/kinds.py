@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from engine.action_catalog import ACTIONS
 from engine.facts import BUILT_IN, Fact
 from engine.rules.model import FieldPath
 
@@ -58,6 +59,28 @@ ENVELOPE: dict[str, FieldType] = {
     "fact_id": FieldType("string", doc="Names this observation."),
 }
 """Fields that every fact has."""
+
+CLOSED: dict[tuple[str, str], tuple[str, ...]] = {
+    ("container", "health"): ("starting", "healthy", "unhealthy"),
+    ("daemon", "hung"): ("ping", "list", "version", "inspect"),
+    ("daemon_change", "field"): ("version", "kernel", "storage_driver", "cgroup_driver", "root_dir"),
+    ("host_change", "field"): ("hostname", "kernel", "boot_id"),
+    ("mount_leak", "owner_status"): (
+        "created", "running", "paused", "restarting", "removing", "exited", "dead", "gone", "",
+    ),
+    ("action_result", "action"): tuple(ACTIONS),
+}  # fmt: skip
+"""All values of fields that the models leave open."""
+
+VOCABULARY: dict[tuple[str, str], tuple[str, ...]] = {
+    # https://docs.docker.com/reference/cli/docker/system/events/ (Containers), and what Podman's compatible API adds.
+    ("container_event", "action"): (
+        "attach", "checkpoint", "cleanup", "commit", "copy", "create", "destroy", "detach", "die", "exec_create", "exec_detach",
+        "exec_die", "exec_start", "export", "health_status", "import", "init", "kill", "mount", "oom", "pause", "prune", "remove",
+        "rename", "resize", "restart", "restore", "start", "stop", "sync", "top", "unmount", "unpause", "update",
+    ),
+}  # fmt: skip
+"""Known values of fields to which newer sources may add others."""
 
 COUNT_FIELDS: dict[str, FieldType] = {
     "count": FieldType("integer", doc="How many lie within the window."),
@@ -153,6 +176,8 @@ def kind_of(model: type[Fact]) -> Kind:
             continue
         # pydantic takes the metadata out of Annotated when it stands at the top; the bare type is what is left.
         found = _field_type(info.annotation)
+        if not found.choices:
+            found = dataclasses.replace(found, choices=CLOSED.get((model.KIND, info.alias or name), ()))
         optional = type(None) in typing.get_args(info.annotation)
         fields[info.alias or name] = dataclasses.replace(
             found, doc=info.description or "", required=info.is_required(), optional=optional

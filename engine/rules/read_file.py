@@ -87,11 +87,13 @@ def _read_rule(node: Node, order: tuple[int, int], incident: str, report: Report
         title=_text(mapping, "title", report),
         has_title="title" in mapping.keys,
         runbook=_text(mapping, "runbook", report),
+        runbook_span=runbook.span if (runbook := mapping.get("runbook")) is not None else None,
         advice=_read_template(mapping, "next", report),
         incident=incident,
         hold=(decode.as_duration(hold, "`for`", report, positive=False) if hold is not None else None) or 0,
         hold_span=hold.span if hold is not None else None,
         key=_read_template(mapping, "key", report),
+        has_key="key" in mapping.keys,
         priority=_read_priority(mapping, report),
         resolve_after=decode.as_duration(resolve, "`resolve_after`", report) if resolve is not None else None,
     )

@@ -10,12 +10,13 @@ from engine.rules import catalogue
 from engine.rules.build import build
 from engine.rules.checks import run_checks
 from engine.rules.declared_kinds import collect_kinds
+from engine.rules.draft import DraftRule
 from engine.rules.findings import Finding, Report, Span, render_json, render_text
 from engine.rules.kinds import Kinds, built_in_kinds
 from engine.rules.model import RuleSet
 from engine.rules.overrides import Change, apply
 from engine.rules.read_file import read_file
-from engine.rules.yamltree import MAX_BYTES, parse_yaml
+from engine.rules.yamltree import parse_yaml, read_bounded
 
 __all__ = [
     "Checked",
@@ -49,6 +50,8 @@ class Checked:
     """The files that were read, as findings name them."""
     changes: tuple[Change, ...] = ()
     """What overrides changed."""
+    rules: tuple[DraftRule, ...] = ()
+    """The rules as they were read, each part with its place: for checks that need more than the texts."""
 
     @property
     def ok(self) -> bool:
@@ -129,8 +132,7 @@ def read_texts(folder: Path, layers: Iterable[str], report: Report) -> RuleTexts
 def _read(paths: Iterable[Path], report: Report) -> Iterator[tuple[str, bytes]]:
     for path in paths:
         try:
-            with path.open("rb") as file:
-                yield str(path), file.read(MAX_BYTES + 1)
+            yield str(path), read_bounded(path)
         except OSError as error:
             report.add(catalogue.UNREADABLE, Span(str(path), 1, 1), f"the file cannot be read: {error.strerror or error}")
 
@@ -184,4 +186,4 @@ def check_texts(
     run_checks(rules, kinds, report)
     in_force = [rule for rule in rules if rule.id not in overridden.disabled]
     ruleset = None if report.failed else build(in_force, kinds)
-    return Checked(ruleset, report.findings, kinds, report, tuple(names), tuple(overridden.changes))
+    return Checked(ruleset, report.findings, kinds, report, tuple(names), tuple(overridden.changes), tuple(rules))

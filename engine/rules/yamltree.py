@@ -5,9 +5,13 @@ aliases are counted before they multiply. Plain scalars are resolved by the core
 what editors' language servers use: `yes`, `on` and `1:30` are texts, as they look.
 """
 
+import errno
 import math
+import os
 import re
+import stat
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import cast
 
 import yaml
@@ -101,6 +105,19 @@ class _Open:
     anchor: str | None
     children: list[Node] = field(default_factory=list)
     weight: int = 1
+
+
+def read_bounded(path: Path) -> bytes:
+    """A file's bytes, at most one more than `MAX_BYTES`. Never waits: a FIFO, a device or a link to one is refused.
+
+    Raises:
+        OSError: it cannot be read, or is not a regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        return file.read(MAX_BYTES + 1)
 
 
 def decode(data: bytes, file: str, report: Report) -> str | None:

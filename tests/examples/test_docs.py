@@ -60,6 +60,8 @@ def test_the_rule_of_the_how_to_is_good_and_passes_its_tests(tmp_path: Path) -> 
     rule, tests = _blocks(HOW_TO / "add-a-rule.md", "yaml")
     (tmp_path / "shop.yaml").write_text(rule)
     (tmp_path / "shop.test.yaml").write_text(tests)
+    (tmp_path / "runbooks").mkdir()
+    (tmp_path / "runbooks" / "restart-loop.md").write_text("# A container restarts again and again")
     checked = _dockwarden("check", str(tmp_path), "--format", "json")
     assert (checked.returncode, json.loads(checked.stdout)["findings"]) == (0, []), checked.stdout
     tested = _dockwarden("test", str(tmp_path))

@@ -1,16 +1,19 @@
-"""The examples of docs/reference/rules.md: every one is a good rules file, and the tests beside it pass."""
+"""The examples of docs/reference/rules.md and rule-tests.md: good rules files, and the tests beside them pass."""
 
 import re
 from pathlib import Path
 
 import pytest
 
+from engine.rule_tests.cases import EXPECT_KEYS, GIVEN_KEYS, TEST_KEYS
 from engine.rule_tests.folder import read_all
 from engine.rule_tests.runner import run_all
 from engine.rules.reader import read_rules, render_text
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "rules.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference"
+PAGE = (REFERENCE / "rules.md").read_text(encoding="utf-8")
+TESTS_PAGE = (REFERENCE / "rule-tests.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```yaml\n(.*?)```", PAGE + TESTS_PAGE, re.DOTALL)
 PAIRS = list(zip(BLOCKS[::2], BLOCKS[1::2], strict=True))
 
 
@@ -37,3 +40,9 @@ def test_the_override_of_the_page_fits_its_rules(tmp_path: Path) -> None:
     checked = read_rules(tmp_path, ("all.yaml",))
     assert render_text(checked.findings) == ""
     assert len(checked.changes) == 6
+
+
+def test_every_key_of_the_test_language_is_explained() -> None:
+    """The page names each key of a test, of a given fact and of an expectation."""
+    for key in (*TEST_KEYS, *GIVEN_KEYS, *EXPECT_KEYS):
+        assert f"`{key}`" in TESTS_PAGE or key == "params", key

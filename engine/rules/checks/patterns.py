@@ -108,14 +108,14 @@ def _check_literal(test: DraftTest, found: FieldType, value: Scalar, span: Span,
         try:
             compile_regex(value)
         except BadRegexError as error:
-            report.add(catalogue.BAD_REGEX, span, f"no regular expression: {error}", expected="RE2 syntax")
+            report.add(catalogue.BAD_REGEX, span, f"invalid regular expression: {error}", expected="RE2 syntax")
 
 
 def literal_fault(found: FieldType, value: Scalar, op: Op = "eq") -> str:
     """What a literal ought to be to stand for a field of a type; nothing when it may."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if found.name == "string" and not isinstance(value, str):
-        return f'a text: put it into quotes, "{value}"'
+        return f'a text: put it into quotes, "{str(value).lower() if isinstance(value, bool) else value}"'
     if found.name == "boolean" and not isinstance(value, bool):
         return "true or false"
     if found.name in ("integer", "number") and not is_number:

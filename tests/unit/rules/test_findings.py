@@ -3,7 +3,8 @@
 import json
 
 from engine.rules import catalogue
-from engine.rules.findings import MAX_FINDINGS, Report, Span, nearest, render_json, render_text
+from engine.rules.findings import MAX_FINDINGS, Report, Span, nearest, render_json, render_sarif, render_text
+from engine.rules.reader import check_texts
 
 
 def test_caret_of_a_long_line() -> None:
@@ -76,3 +77,17 @@ def test_nearest() -> None:
     assert nearest("contaner", ["container", "daemon"]) == "container"
     assert nearest("zzz", ["container", "daemon"]) == ""
     assert nearest("c" * 1_000_000, ["container"]) == ""
+
+
+def test_sarif_names_rule_level_and_place() -> None:
+    """What code hosts read: one result for each finding, with the path from the root of the checkout and columns from 1."""
+    checked = check_texts([("/repo/rules/a b.yaml", b"rules:\n  - rule: Bad\n    when: {}\n    then: []\n")])
+    body = json.loads(render_sarif(checked.findings, "/repo", "1.2.3"))
+    (run,) = body["runs"]
+    assert (body["version"], run["tool"]["driver"]["version"]) == ("2.1.0", "1.2.3")
+    assert len(run["results"]) == len(checked.findings)
+    result = next(it for it in run["results"] if it["ruleId"] == "DW106")
+    place = result["locations"][0]["physicalLocation"]
+    assert (result["level"], place["artifactLocation"]["uri"]) == ("error", "rules/a%20b.yaml")
+    assert place["region"] == {"startLine": 2, "startColumn": 11, "endLine": 2, "endColumn": 14}
+    assert {it["ruleId"] for it in run["results"]} == {rule["id"] for rule in run["tool"]["driver"]["rules"]}

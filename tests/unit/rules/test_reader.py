@@ -8,6 +8,7 @@ import pytest
 
 from engine.errors import RulesError
 from engine.rule_tests.coverage import with_coverage
+from engine.rule_tests.folder import check_folder
 from engine.rules.model import (
     AlertEffect,
     AssertEffect,
@@ -286,3 +287,24 @@ def test_a_thousand_rules_are_checked_quickly(*, upwards: bool) -> None:
 def test_data_folder_is_read_from_disk() -> None:
     """What lies on disk is read as what is in memory."""
     assert read_rules(DATA).files == tuple(str(DATA / name) for name in GOOD)
+
+
+@pytest.mark.parametrize("name", ["stuck.yaml", "stuck.test.yaml"])
+@pytest.mark.parametrize("linked", [False, True])
+@pytest.mark.timeout(30)
+def test_a_fifo_among_the_rules_is_a_finding(tmp_path: Path, name: str, linked: bool) -> None:
+    """Opening one waits for somebody who writes, for ever: at 0.1.0 the start and each reload stood still."""
+    (tmp_path / "good.yaml").write_bytes(rule("{c: {fact: container, status: dead}}", "[{alert: '{c.name}'}]"))
+    fifo = tmp_path / ("elsewhere" if linked else name)
+    os.mkfifo(fifo)
+    if linked:
+        (tmp_path / name).symlink_to(fifo)
+    found = [it.message for it in check_folder(tmp_path).findings if it.position.file.endswith(name)]
+    assert len(found) == 1
+    assert "cannot be read: not a regular file" in found[0]
+
+
+def test_a_device_behind_a_link_is_a_finding(tmp_path: Path) -> None:
+    """It never ends, and reading some has effects."""
+    (tmp_path / "zero.yaml").symlink_to("/dev/zero")
+    assert [it.message for it in read_rules(tmp_path).findings] == ["the file cannot be read: not a regular file"]
