@@ -7,6 +7,7 @@ another.
 
 import asyncio
 import contextlib
+import itertools
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -83,7 +84,10 @@ class MqttPublisher:
             connect: opens connections; the fake broker has one of its own.
             random: for the jitter of the pauses.
         """
-        self._settings = settings
+        self._servers = itertools.cycle(settings.servers)
+        # Each host begins with another server of a cluster.
+        for _ in range(1 + int(random() * len(settings.servers))):
+            self._settings = next(self._servers)
         self._host_topic = host_topic
         self._client_id = settings.client_id or host_topic.replace("/", "-")
         self._status = status
@@ -128,6 +132,7 @@ class MqttPublisher:
             except BrokerError as error:
                 connected = self._state.connections > connections
                 refused = isinstance(error, RefusedError)
+                self._settings = next(self._servers)
                 self._note(str(error), lost=connected)
                 # A connection is a good sign, however short; a few short ones in a row are two that fight for one session.
                 if refused != was_refused or (connected and self._short_lives <= _SUSPICIOUS):

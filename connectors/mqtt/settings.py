@@ -2,7 +2,7 @@
 
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
@@ -20,6 +20,9 @@ class BrokerSettings(BaseModel):
 
     host: str = Field(min_length=1, description="Name or address.")
     port: int = Field(ge=1, le=65535)
+    others: tuple[tuple[str, Annotated[int, Field(ge=1, le=65535)]], ...] = Field(
+        default=(), description="Further servers of a cluster, tried in turn when one cannot be reached or is lost."
+    )
     unix_socket: Path | None = Field(default=None, description="Connect to this socket instead of host and port.")
     tls: bool = False
     username: str | None = None
@@ -78,6 +81,11 @@ class BrokerSettings(BaseModel):
         return f"{'mqtts' if self.tls else 'mqtt'}://{host}:{self.port}"
 
     @property
+    def servers(self) -> tuple[Self, ...]:
+        """The same for each server of a cluster, this one first."""
+        return (self, *(self.model_copy(update={"host": host, "port": port}) for host, port in self.others))
+
+    @property
     def has_password(self) -> bool:
         """Whether we prove who we are by a password."""
         return self.password is not None or self.password_file is not None
@@ -89,7 +97,7 @@ class BrokerSettings(BaseModel):
 
     @classmethod
     def from_url(cls, url: str, **others: object) -> Self:
-        """From `mqtt://[USER[:PASSWORD]@]HOST[:PORT]` or `mqtts://…`; parts may be percent-encoded.
+        """From `mqtt://[USER[:PASSWORD]@]HOST[:PORT][,HOST[:PORT]…]` or `mqtts://…`; parts may be percent-encoded.
 
         Args:
             url: where to. A password is better handed in by itself: a URL is shown in process lists and logs.
@@ -98,20 +106,23 @@ class BrokerSettings(BaseModel):
         Raises:
             SettingsError: it is no such URL. The message does not repeat it, for it may hold a password.
         """
+        url, *others_too = _servers(url)
         try:
             parts = urlsplit(url)
             port = parts.port
+            more = [(part.hostname or "", part.port) for part in map(urlsplit, others_too)]
         except ValueError as error:
             raise SettingsError(f"the broker's URL cannot be read: {_harmless(error)}") from None
         if parts.scheme not in _PORTS:
             raise SettingsError("the broker's URL must begin with mqtt:// or mqtts://, as in mqtts://user@broker.example:8883")
-        if not parts.hostname:
+        if not parts.hostname or not all(host for host, _ in more):
             raise SettingsError("the broker's URL names no host, as in mqtt://broker.example:1883")
         if parts.path not in {"", "/"} or parts.query or parts.fragment:
             raise SettingsError("the broker's URL ends after the port: topics are given by the contract")
         values: dict[str, object] = {
             "host": parts.hostname,
             "port": _PORTS[parts.scheme] if port is None else port,
+            "others": [(host, _PORTS[parts.scheme] if other is None else other) for host, other in more],
             "tls": parts.scheme == "mqtts",
             "username": unquote(parts.username) if parts.username else None,
         }
@@ -122,6 +133,14 @@ class BrokerSettings(BaseModel):
             return cls.model_validate(values)
         except ValueError as error:
             raise SettingsError(f"the broker's settings: {_harmless(error)}") from None
+
+
+def _servers(url: str) -> list[str]:
+    """A URL for each of the hosts that it names; without user and password but for the first."""
+    scheme, slashes, rest = url.partition("://")
+    user, at, hosts = rest.rpartition("@")
+    first, *others = hosts.split(",")
+    return [f"{scheme}{slashes}{user}{at}{first}", *(f"{scheme}{slashes}{host}" for host in others)]
 
 
 def _is_loopback(host: str) -> bool:

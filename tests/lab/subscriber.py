@@ -65,15 +65,18 @@ class Subscriber:
         url: `mqtt://user@host:port`.
         topics: what to subscribe to, at QoS 1.
         password: of the user in the URL.
+        old: by MQTT 3.1.1, for brokers that know no other.
     """
 
-    def __init__(self, url: str, *, topics: tuple[str, ...] = ("#",), password: str | None = None) -> None:
+    def __init__(self, url: str, *, topics: tuple[str, ...] = ("#",), password: str | None = None, old: bool = False) -> None:
         parts = urlsplit(url)
         self._address = (parts.hostname or "127.0.0.1", parts.port or 1883)
         self._topics = topics
         self._heard: deque[Heard] = deque(maxlen=KEPT)
         self._listening = threading.Event()
-        self._client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+        self._old = old
+        version = MQTTProtocolVersion.MQTTv311 if old else MQTTProtocolVersion.MQTTv5
+        self._client = Client(CallbackAPIVersion.VERSION2, protocol=version)
         self._client.reconnect_delay_set(min_delay=1, max_delay=1)
         if parts.username:
             self._client.username_pw_set(parts.username, password)
@@ -102,7 +105,11 @@ class Subscriber:
 
     def _connected(self, client: Client, _data: Any, _flags: Any, reason: ReasonCode, _properties: Properties | None) -> None:
         # Here and not once: paho comes back by itself after a broker's restart, its subscriptions do not.
-        if not reason.is_failure:
+        if reason.is_failure:
+            return
+        if self._old:
+            client.subscribe([(topic, 1) for topic in self._topics])
+        else:
             # Not retain-as-published: the flag then says "it was there before" and nothing else (MQTT 5, 3.8.3.1).
             options = SubscribeOptions(qos=1, retainAsPublished=False)
             client.subscribe([(topic, options) for topic in self._topics])

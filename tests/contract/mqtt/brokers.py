@@ -10,6 +10,7 @@ from connectors.mqtt.link import Connect
 from connectors.mqtt.settings import BrokerSettings
 from engine.ports.broker import Message
 from tests.lab.broker import ScratchBroker
+from tests.lab.nats import NatsCluster, Node
 from tests.lab.subscriber import Subscriber
 from tests.lab.waiting import until
 
@@ -96,6 +97,48 @@ class HeardOverThere(Collection[tuple[str, bytes, bool]]):
 
     def __len__(self) -> int:
         return len(self._subscriber.all())
+
+
+class RealNats:
+    """NATS: one server, or three that replicate. Speaks MQTT 3.1.1 alone: no reason codes, no message expiry."""
+
+    def __init__(self, size: int = 1) -> None:
+        self.cluster = NatsCluster(size)
+        self.cluster.__enter__()
+        self.connect: Connect = client.connect
+
+    def settings(self, **changes: Any) -> BrokerSettings:
+        return BrokerSettings.from_url(self.cluster.url, **{**QUICK, **changes})
+
+    @contextmanager
+    def listen(self, *topics: str) -> Iterator[Heard]:
+        with Subscriber(self._alive.url, topics=topics, old=True) as subscriber:
+            yield HeardOverThere(subscriber)
+
+    def publish(self, message: Message) -> None:
+        with Subscriber(self._alive.url, topics=("nothing",), old=True) as subscriber:
+            subscriber._client.publish(message.topic, message.payload, qos=1, retain=message.retain).wait_for_publish(10)
+
+    def kill(self) -> None:
+        """All servers at once."""
+        for node in self.cluster.nodes:
+            node.kill()
+
+    def start(self) -> None:
+        for node in self.cluster.nodes:
+            node.start()
+        self.cluster.ready()
+
+    async def allow_all(self) -> None:
+        """Nothing is denied: it would not be said."""
+
+    def close(self) -> None:
+        """Stop it."""
+        self.cluster.close()
+
+    @property
+    def _alive(self) -> Node:
+        return next(node for node in self.cluster.nodes if node.process is not None)
 
 
 class RealMosquitto:

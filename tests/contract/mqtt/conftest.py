@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -9,12 +10,22 @@ from connectors.mqtt.fake import MemoryOutbox
 from connectors.mqtt.publisher import MqttPublisher
 from engine.ports.broker import AlertRecords, CommandHandler, Message, Outbox
 from tests.clocks import SYSTEM
-from tests.contract.mqtt.brokers import Broker, InMemory, RealMosquitto
+from tests.contract.mqtt.brokers import Broker, InMemory, RealMosquitto, RealNats
+
+
+@pytest.fixture(
+    params=[InMemory, RealMosquitto, RealNats, partial(RealNats, 3)], ids=["in memory", "mosquitto", "nats", "nats cluster"]
+)
+def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
+    """Each kind of broker in turn."""
+    made = request.param()
+    yield cast("Broker", made)
+    made.close()
 
 
 @pytest.fixture(params=[InMemory, RealMosquitto], ids=["in memory", "mosquitto"])
-def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
-    """Each kind of broker in turn."""
+def broker_of_5(request: pytest.FixtureRequest) -> Iterator[Broker]:
+    """Those that speak MQTT 5: with reason codes and message expiry."""
     made = request.param()
     yield cast("Broker", made)
     made.close()

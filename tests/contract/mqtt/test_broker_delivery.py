@@ -119,31 +119,31 @@ async def test_retained_alerts_survive_the_broker_and_reach_late_subscribers(bro
         )
 
 
-async def test_a_message_with_an_expiry_is_forgotten_by_the_broker(broker: Broker) -> None:
+async def test_a_message_with_an_expiry_is_forgotten_by_the_broker(broker_of_5: Broker) -> None:
     """A resolved alert replaces the firing one at once, and is gone when its time is over; others stay."""
-    async with publishing(broker) as at_work:
+    async with publishing(broker_of_5) as at_work:
         await at_work.outbox.put(alert(1, b"firing"), alert(2, b"resolved", expiry_s=2), alert(3, b"stays", topic=f"{ALERT}2"))
         async with asyncio.timeout(10):
             await at_work.outbox.wait_empty()
 
-    with broker.listen("dockwarden/h1/alert/#") as late:
+    with broker_of_5.listen("dockwarden/h1/alert/#") as late:
         await until(lambda: len(late) == 2, what="both alerts")
         assert sorted(payload for _, payload, _ in late) == [b"resolved", b"stays"]
 
     async def gone() -> bool:
-        with broker.listen("dockwarden/h1/alert/#") as late:
+        with broker_of_5.listen("dockwarden/h1/alert/#") as late:
             await until(lambda: any(payload == b"stays" for _, payload, _ in late), what="the one that stays")
-            broker.publish(Message("dockwarden/h1/alert/end", b"end", retain=False))
+            broker_of_5.publish(Message("dockwarden/h1/alert/end", b"end", retain=False))
             await until(lambda: any(payload == b"end" for _, payload, _ in late), what="the end of the retained ones")
             return all(payload != b"resolved" for _, payload, _ in late)
 
     await until(gone, what="the resolved alert to expire")
 
 
-async def test_a_denied_topic_keeps_its_rows_and_holds_up_no_other(broker: Broker) -> None:
+async def test_a_denied_topic_keeps_its_rows_and_holds_up_no_other(broker_of_5: Broker) -> None:
     """The broker says no: the row stays and the state says so; the rest is published; when it is allowed, it arrives."""
     denied = [alert(1, b"first", topic="dockwarden/h1/denied/x"), alert(3, b"second", topic="dockwarden/h1/denied/x")]
-    async with publishing(broker) as at_work:
+    async with publishing(broker_of_5) as at_work:
         await at_work.outbox.put(denied[0], *rows(1, first=2), denied[1], *rows(500, first=4))
         await until(lambda: set(at_work.outbox.rows) == {1, 3}, what="everything else to be published")
         state = at_work.publisher.state
@@ -152,11 +152,11 @@ async def test_a_denied_topic_keeps_its_rows_and_holds_up_no_other(broker: Broke
         await until(lambda: state.denied >= 2, what="a second try")
         assert set(at_work.outbox.rows) == {1, 3}
 
-        await broker.allow_all()
+        await broker_of_5.allow_all()
         async with asyncio.timeout(10):
             await at_work.outbox.wait_empty()
         assert state.denied_topics == {}
-    with broker.listen("dockwarden/h1/denied/x") as late:
+    with broker_of_5.listen("dockwarden/h1/denied/x") as late:
         await until(lambda: late, what="the retained alert")
         assert [payload for _, payload, _ in late] == [b"second"]
 

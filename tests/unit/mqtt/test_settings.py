@@ -22,6 +22,27 @@ def test_urls_are_read(url: str, expected: tuple[object, ...]) -> None:
     assert (settings.host, settings.port, settings.tls, settings.username) == expected
 
 
+def test_a_cluster_is_several_hosts() -> None:
+    """Separated by commas; user and password stand before the first and go for all."""
+    settings = BrokerSettings.from_url("mqtts://user:pw@one,two:9,[::1]")
+    assert [(one.host, one.port, one.username, one.tls) for one in settings.servers] == [
+        ("one", 8883, "user", True),
+        ("two", 9, "user", True),
+        ("::1", 8883, "user", True),
+    ]
+    for bad in ("mqtt://one,", "mqtt://one,two:port", "mqtt://,two", "mqtt://one,two:0"):
+        with pytest.raises(SettingsError):
+            BrokerSettings.from_url(bad)
+
+
+def test_what_goes_over_the_wire_in_the_clear_is_known() -> None:
+    """Without TLS to another host; a password with it is named when the publisher starts."""
+    for url in ("mqtts://far", "mqtt://127.0.0.2", "mqtt://localhost", "mqtt://[::1]"):
+        assert BrokerSettings.from_url(url).encrypted
+    assert not BrokerSettings.from_url("mqtt://far").encrypted
+    assert BrokerSettings.from_url("mqtt://u:p@far").has_password
+
+
 @pytest.mark.parametrize(
     ("url", "said"),
     [
