@@ -23,7 +23,7 @@ class _Kind:
     def __init__(self, patterns: list[tuple[str, tuple[Test, ...], Node]]) -> None:
         # The field that most patterns test for equality sorts best: it makes the fewest tables.
         popularity = Counter(
-            name for kind, tests, _ in patterns for name in {attribute(kind, t.path) for t in tests if _literal(t)}
+            name for kind, tests, _ in patterns for name in dict.fromkeys(attribute(kind, t.path) for t in tests if _literal(t))
         )
         tables: dict[str, dict[Any, list[_Entry]]] = {}
         self.always: list[_Entry] = []

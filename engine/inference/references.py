@@ -35,16 +35,16 @@ def _value_refs(values: Iterable[Any]) -> Iterator[Ref]:
             yield from value.refs
 
 
-def used_paths(rule: Rule) -> dict[str, set[FieldPath]]:
+def used_paths(rule: Rule) -> dict[str, dict[FieldPath, None]]:
     """Fields by binding: tested in `when`, referred to in `when`, `unless`, `key` and `then`."""
-    used: dict[str, set[FieldPath]] = {pattern.name: set() for pattern in rule.when}
+    used: dict[str, dict[FieldPath, None]] = {pattern.name: {} for pattern in rule.when}
     for pattern in (*rule.when, *rule.unless):
         for test in pattern.tests:
             if isinstance(pattern, FactPattern) and pattern in rule.when:
-                used[pattern.name].add(test.path)
+                used[pattern.name][test.path] = None
             for ref in test.refs:
-                used.setdefault(ref.binding, set()).add(ref.path)
+                used.setdefault(ref.binding, {})[ref.path] = None
     refs = [*rule.key.refs, *(ref for effect in rule.then for ref in effect_refs(effect))]
     for ref in refs:
-        used.setdefault(ref.binding, set()).add(ref.path)
+        used.setdefault(ref.binding, {})[ref.path] = None
     return used

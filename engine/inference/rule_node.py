@@ -56,8 +56,8 @@ class Slot:
         """Learn which fields join, which decide a combination, and which make a version."""
         self.join_paths = join_paths
         self._join = [getter(self.kind, path) for path in join_paths]
-        self._relevant = [getter(self.kind, path) for path in sorted(set(relevant))]
-        self._used = [getter(self.kind, path) for path in sorted(set(used))]
+        self._relevant = [getter(self.kind, path) for path in sorted(dict.fromkeys(relevant))]
+        self._used = [getter(self.kind, path) for path in sorted(dict.fromkeys(used))]
 
     def join_keys(self, item: Item) -> list[str] | None:
         """Its join fields as texts; None when one is empty: nothing is equal to nothing."""
@@ -122,7 +122,7 @@ class RuleNode:
     def _compile(self) -> Structure:
         """Spread the references of the rule over its slots."""
         paths: dict[str, list[FieldPath]] = {slot.name: [] for slot in self.slots}
-        relevant: dict[str, set[FieldPath]] = {slot.name: set() for slot in self.slots}
+        relevant: dict[str, dict[FieldPath, None]] = {slot.name: {} for slot in self.slots}
         equal: list[tuple[tuple[int, int], tuple[int, int]]] = []
 
         def field(slot: Slot, path: FieldPath) -> tuple[int, int]:
@@ -132,19 +132,19 @@ class RuleNode:
 
         for slot in self.slots:
             for test in slot.ref_tests:
-                relevant[slot.name].add(test.path)
+                relevant[slot.name][test.path] = None
                 for ref in test.refs:
-                    relevant[ref.binding].add(ref.path)
+                    relevant[ref.binding][ref.path] = None
                 if test.op == "eq" and len(test.values) == 1:
                     mine, its = field(slot, test.path), field(self._by_name[test.refs[0].binding], test.refs[0].path)
                     equal.append((max(mine, its), min(mine, its)))
         for gate in self.gates:
             for ref in gate.refs:
-                relevant[ref.binding].add(ref.path)
+                relevant[ref.binding][ref.path] = None
         used = used_paths(self.rule)
         for slot in self.slots:
             slot.compile(paths[slot.name], relevant[slot.name], used.get(slot.name, ()))
-        return Structure(len(self.slots), tuple(sorted(set(equal))))
+        return Structure(len(self.slots), tuple(sorted(dict.fromkeys(equal))))
 
     def start(self) -> None:
         """A rule of nothing but `missing` has one match from the first moment on."""
@@ -200,7 +200,7 @@ class RuleNode:
         for numbers in self._joiner.insert(slot.number, item.seq, keys):
             items = tuple(other.items[seq] for other, seq in zip(self.slots, numbers, strict=True))
             # Two patterns never bind the same fact; and comparisons with other patterns are made here, by one set of operators.
-            if len({part.seq for part in items}) == len(items) and self._refs_hold(items):
+            if len(dict.fromkeys([part.seq for part in items])) == len(items) and self._refs_hold(items):
                 found.append(items)
         found.sort(key=lambda items: [part.seq for part in items])
         return found

@@ -244,22 +244,29 @@ class Naive:
 
     def _let_go_facts(self) -> bool:
         """Take back a fact that no living match supports any more. True if there was one."""
-        for identity, rule_id in list(self._supported.items()):
+        lost = []
+        for identity, rule_id in self._supported.items():
             held = self._held(identity)
             if held is not None and not self._supports("fact", identity):
-                self._go(held)
-                self._say(Said(self.now, rule_id, "", "retract", fact=identity))
-                return True
-        return False
+                rule = next(rule for rule in self._rules if rule.id == rule_id)
+                lost.append(((-rule.priority, rule.order, held.entered), held, rule_id))
+        if not lost:
+            return False
+        _, first, by = min(lost, key=lambda one: one[0])
+        self._go(first)
+        self._say(Said(self.now, by, "", "retract", fact=first.fact.identity))
+        return True
 
     def _let_go_alerts(self) -> bool:
-        """At the end of a moment, resolve an alert that no living match supports, or whose time is over. True if one was."""
-        for identity, (rule, fired) in list(self._raised.items()):
+        """At the end of a moment, resolve the alerts that no living match supports, or whose time is over. True if one was."""
+        lost = []
+        for identity, (rule, fired) in self._raised.items():
             over = rule.resolve_after is not None and self.now >= fired + rule.resolve_after
             if over or not self._supports("alert", identity):
-                self._resolve(identity, rule)
-                return True
-        return False
+                lost.append(((-rule.priority, rule.order, str(identity[2])), identity, rule))
+        for _, identity, rule in sorted(lost, key=lambda one: one[0]):
+            self._resolve(identity, rule)
+        return bool(lost)
 
     def _resolve(self, identity: Identity, rule: Rule) -> None:
         del self._raised[identity]

@@ -111,6 +111,20 @@ def _tests(draw: DrawFn, kind: str, others: Bindings, most: int = 2) -> tuple[Te
     return tuple(tests)
 
 
+def _missing_tests(draw: DrawFn, kind: str, others: Bindings) -> tuple[Test, ...]:
+    """Against literals, or equal to a field of another pattern; either field may be absent."""
+    tests = _tests(draw, kind, {}, 1)
+    joined: bool = draw(st.booleans())
+    if others and joined:
+        binding = draw(st.sampled_from(sorted(others)))
+        other_kind, fields = others[binding]
+        if draw(st.booleans()) and _has_number(kind) and _has_number(other_kind):
+            return (*tests, Test(("exit_code",), "eq", (Ref(binding, ("exit_code",)),)))
+        path = draw(st.sampled_from(sorted(_text_fields(kind))))
+        tests = (*tests, Test(path, "eq", (Ref(binding, draw(st.sampled_from(fields))),)))
+    return tests
+
+
 def _earlier(draw: DrawFn, kind: str, layer: int) -> tuple[Test, ...]:
     """Alerts are matched of rules of earlier layers only."""
     return (check("rule", f"r{draw(st.integers(0, layer - 1))}"),) if kind == "alert" else ()
@@ -136,7 +150,7 @@ def rules(draw: DrawFn, layer: int, declared: dict[str, bool]) -> Rule:
         elif choice == 7:
             when.append(
                 MissingPattern(
-                    name, kind, _earlier(draw, kind, layer) + _tests(draw, kind, {}, 1), draw(st.integers(1, 6)) * SECOND
+                    name, kind, _earlier(draw, kind, layer) + _missing_tests(draw, kind, bound), draw(st.integers(1, 6)) * SECOND
                 )
             )
         else:

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from engine.facts import Fact, Retraction
 from engine.facts.timestamps import SECOND
 from engine.inference.core import Core
-from engine.rules.model import CountPattern, MissingPattern, RetractEffect, Rule
-from tests.property.build import at, check, container, event, fact, ref, rule, ruleset
+from engine.inference.decision import RetractDecision
+from engine.rules.model import AssertEffect, CountPattern, MissingPattern, RetractEffect, Rule, Template
+from tests.property.build import at, check, container, event, fact, gone, ref, rule, ruleset
 from tests.property.said import status_of
 
 
@@ -73,3 +74,40 @@ def test_nothing_is_missing_from_before_the_start() -> None:
     quiet = rule("r", MissingPattern("m", "container_event", (), SECOND))
     items = [container(1, "a", "0"), event(0, "die", "a", "1"), container(2, "a", "2")]
     assert decided(quiet, items) == [(2, "firing")]
+
+
+def test_what_ends_at_one_moment_comes_by_priority_and_place() -> None:
+    """Alerts that resolve, and facts withdrawn, at one moment: higher priority first, then place in the file; not by name."""
+    supported = (AssertEffect("d", (("image", Template(("low",))),), while_supported=True),)
+    first = (AssertEffect("d", (("image", Template(("high",))),), while_supported=True),)
+    rules = ruleset(
+        rule("z", fact("c", "container")),
+        rule("a", fact("c", "container")),
+        rule("m", fact("c", "container"), priority=1),
+        rule("low", fact("c", "container"), then=supported),
+        rule("high", fact("c", "container"), then=first, priority=1),
+        declared=frozenset({"d"}),
+    )
+    core = Core(rules)
+    core.step(container(0, "x", "1"))
+    assert [one.rule for one in core.step(gone(1, "x"))] == ["high", "low", "m", "z", "a"]
+
+
+def test_what_a_rule_ended_by_itself_is_withdrawn_in_the_order_of_its_effects() -> None:
+    """A rule that takes back what it stands on leaves nothing, in the order in which it asserted."""
+    names = [f"n{n}" for n in range(8)]
+    then = (
+        *(AssertEffect("d", (("image", Template((name,))),), while_supported=True) for name in names),
+        RetractEffect(binding="c"),
+    )
+    core = Core(ruleset(rule("r", fact("c", "container"), then=then), declared=frozenset({"d"})))
+    said = core.step(container(0, "x", "1"))
+    withdrawn = [one.fact.identity[1] for one in said if isinstance(one, RetractDecision) and one.fact.fact_kind == "d"]
+    assert withdrawn == [f"image={name!r}" for name in names]
+
+
+def test_missing_with_a_reference_lets_nothing_equal_nothing() -> None:
+    """A field that is absent in both is not seen, as a join of the two would not be one."""
+    quiet = MissingPattern("m", "container_event", (check("exit_code", ref("c.exit_code"), op="eq"),), 2 * SECOND)
+    items = [container(0, "a", "0"), event(1, "die", "a", "1"), container(2, "b", "2", exit_code=0)]
+    assert decided(rule("r", fact("c", "container"), quiet), items) == [(2, "firing"), (2, "firing")]
