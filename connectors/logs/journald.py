@@ -243,8 +243,8 @@ async def _stop(child: asyncio.subprocess.Process) -> None:
         return
     try:
         child.terminate()
-        async with asyncio.timeout(STOP_S):
-            await child.wait()
+        # Not asyncio.timeout: before CPython 3.11.3 (Debian 12) its end is taken for a cancellation under way.
+        await asyncio.wait_for(child.wait(), STOP_S)
     except ProcessLookupError:
         pass
     except TimeoutError:

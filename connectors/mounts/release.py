@@ -80,8 +80,8 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     with suppress(ProcessLookupError):
         process.kill()
     with suppress(TimeoutError):
-        async with asyncio.timeout(_END_S):
-            await process.wait()
+        # Not asyncio.timeout: before CPython 3.11.3 (Debian 12) its end is taken for a cancellation under way.
+        await asyncio.wait_for(process.wait(), _END_S)
 
 
 def _answer(line: bytes) -> Answer:

@@ -248,10 +248,13 @@ class _MqttLink:
     async def close(self, farewell: Message | None = None) -> None:
         """See `Link`."""
         with contextlib.suppress(aiomqtt.MqttError, BrokerError, TimeoutError):
-            async with asyncio.timeout(_FAREWELL_S):
-                if farewell is not None:
-                    await self.send(farewell)
-                await self._client.__aexit__(None, None, None)
+            # Not asyncio.timeout: before CPython 3.11.3 (Debian 12) its end is taken for a cancellation under way.
+            await asyncio.wait_for(self._leave(farewell), _FAREWELL_S)
+
+    async def _leave(self, farewell: Message | None) -> None:
+        if farewell is not None:
+            await self.send(farewell)
+        await self._client.__aexit__(None, None, None)
 
 
 def _password(settings: BrokerSettings) -> str | None:

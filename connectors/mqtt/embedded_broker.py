@@ -191,8 +191,8 @@ class EmbeddedBroker:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
         try:
-            async with asyncio.timeout(_STOP_S):
-                await process.wait()
+            # Not asyncio.timeout: before CPython 3.11.3 (Debian 12) its end is taken for a cancellation under way.
+            await asyncio.wait_for(process.wait(), _STOP_S)
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
