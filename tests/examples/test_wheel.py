@@ -4,7 +4,9 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from email import message_from_bytes
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -13,6 +15,7 @@ PARTS = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "e
 """All that a wheel is made of; copied, so that building leaves nothing in the repository."""
 BUILD_S = 90
 ASK_S = 30
+PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
 
 
 def _run(*command: str | Path, cwd: Path, within_s: float) -> subprocess.CompletedProcess[str]:
@@ -20,8 +23,8 @@ def _run(*command: str | Path, cwd: Path, within_s: float) -> subprocess.Complet
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`dockwarden` in an environment that holds the wheel, and its dependencies from the environment of the tests."""
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy of the repository."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     source.mkdir()
@@ -31,18 +34,48 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copytree(path, source / part, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(path, source / part)
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    built = _run(*pip, "wheel", ".", "--no-deps", "--no-build-isolation", "-w", folder, cwd=source, within_s=BUILD_S)
+    built = _run(*PIP, "wheel", ".", "--no-deps", "--no-build-isolation", "-w", folder, cwd=source, within_s=BUILD_S)
     assert built.returncode == 0, built.stderr
-    (wheel,) = folder.glob("*.whl")
+    (found,) = folder.glob("*.whl")
+    return found
+
+
+@pytest.fixture(scope="module")
+def program(wheel: Path) -> Path:
+    """`dockwarden` in an environment that holds the wheel, and its dependencies from the environment of the tests."""
+    folder = wheel.parent
     python = folder / "env/bin/python"
     assert _run(sys.executable, "-m", "venv", "--without-pip", folder / "env", cwd=folder, within_s=ASK_S).returncode == 0
     # A path file adds the folder of the dependencies alone: the path files in it, and so the editable installation, do not count.
     (site,) = (folder / "env/lib").glob("python*/site-packages")
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
-    installed = _run(*pip, "--python", python, "install", "--no-deps", "--force-reinstall", wheel, cwd=folder, within_s=BUILD_S)
+    installed = _run(*PIP, "--python", python, "install", "--no-deps", "--force-reinstall", wheel, cwd=folder, within_s=BUILD_S)
     assert installed.returncode == 0, installed.stderr
     return python.parent / "dockwarden"
+
+
+def test_the_wheel_suits_every_supported_python(wheel: Path) -> None:
+    """It holds no compiled code and takes CPython 3.11 to 3.14."""
+    assert wheel.name.endswith("-py3-none-any.whl")
+    with ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        data = message_from_bytes(archive.read(name))
+    assert set(data["Requires-Python"].split(",")) == {">=3.11", "<3.15"}
+
+
+def test_the_wheel_has_two_import_packages_and_every_module_of_them(wheel: Path) -> None:
+    """`engine` and `connectors`, with all their modules and data, and nothing else at the top."""
+    with ZipFile(wheel) as archive:
+        inside = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert {name.partition("/")[0] for name in inside} == {"engine", "connectors"}
+    here = {
+        path.relative_to(ROOT).as_posix()
+        for top in ("engine", "connectors")
+        for path in (ROOT / top).rglob("*")
+        if path.is_file()
+    }
+    expected = {name for name in here if "__pycache__" not in name}
+    assert {name for name in inside if not name.startswith("engine/shipped_rules/")} == expected
 
 
 def test_the_wheel_brings_every_shipped_rule(program: Path) -> None:
