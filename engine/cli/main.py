@@ -125,6 +125,16 @@ def replay(
 
 
 @app.command()
+def demo(
+    seconds: Annotated[float, typer.Option("--seconds", min=0, help="How long the story takes; 0: print it at once.")] = 10.0,
+) -> None:
+    """Tell what happens on a failing host, from a recording: no root, no Docker, nothing is touched."""
+    from engine.cli.demo import show_demo
+
+    _exit(lambda: show_demo(seconds))
+
+
+@app.command()
 def parse(
     source: Annotated[Literal["kernel", "dockerd", "kubelet"], typer.Option("--source", help="Whose log it is.")],
 ) -> None:
@@ -147,7 +157,9 @@ def record(
 
 @app.command()
 def explain(
-    what: Annotated[str | None, typer.Argument(help="RULE or RULE/KEY of an alert, or an action or its target.")] = None,
+    what: Annotated[
+        str | None, typer.Argument(help="RULE or RULE/KEY of an alert, an action, its target, or any words of it.")
+    ] = None,
     state: StateOption = None,
     config: ConfigOption = None,
     why_not: Annotated[str | None, typer.Option("--why-not", help="A rule: say why it did not fire.")] = None,

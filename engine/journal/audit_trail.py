@@ -1,5 +1,6 @@
 """The chain that led to an alert or an action, from the audit: facts, rules, decisions, outcomes, each with its time."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -143,7 +144,10 @@ def _fact_text(fact_id: str, fact: Any) -> str:
 
 
 def find(rows: list[AuditRow], what: str | None) -> AuditRow:
-    """The newest entry that is meant: an alert by `rule` or `rule/key`, an action by its name, its target, or `name/target`.
+    """The newest entry that is meant.
+
+    An alert by `rule` or `rule/key`, an action by its name, its target, or `name/target`; else what has every word of the text
+    in its names, else anywhere: in a container's name, an error, a reason.
 
     Raises:
         DockwardenError: there is none such.
@@ -165,8 +169,22 @@ def find(rows: list[AuditRow], what: str | None) -> AuditRow:
         found = [row for row in rows if test(row)]
         if found:
             return next((row for row in reversed(found) if row.verdict in ("firing", "scheduled")), found[-1])
+    parts = what.casefold().split()
+    for haystack in (_names, _everything):
+        found = [row for row in rows if parts and all(part in haystack(row) for part in parts)]
+        if found:
+            return next((row for row in reversed(found) if row.verdict in ("firing", "scheduled")), found[-1])
     known = sorted({f"{row.rule}/{row.key}" if row.key else row.rule for row in rows if row.kind == "alert"})
     raise DockwardenError(f"nothing in the audit is called {what!r}. Alerts that are there: {', '.join(known[-20:]) or 'none'}")
+
+
+def _names(row: AuditRow) -> str:
+    return f"{row.rule}\n{row.key}\n{row.action}\n{row.target}\n{row.activation}".casefold()
+
+
+def _everything(row: AuditRow) -> str:
+    """All that the audit has of an entry, as one text."""
+    return f"{_names(row)}\n{row.kind} {row.verdict} {row.reason}\n{json.dumps(row.detail, ensure_ascii=False)}".casefold()
 
 
 def read_audit(journal: Path) -> list[AuditRow]:

@@ -1,4 +1,4 @@
-"""Where the rules are that come with dockwarden."""
+"""Where the rules and the recording are that come with dockwarden."""
 
 from pathlib import Path
 
@@ -9,3 +9,10 @@ def shipped_rules() -> Path:
     """Inside the package when it is installed, beside the code in a checkout."""
     inside = _ENGINE / "shipped_rules"
     return inside if inside.is_dir() else _ENGINE.parent / "rules"
+
+
+def shipped_recording() -> Path:
+    """The recording of `dockwarden demo`, likewise."""
+    name = "held-deletion-and-storm.jsonl"
+    inside = _ENGINE / "shipped_recordings" / name
+    return inside if inside.is_file() else _ENGINE.parent / "examples" / "recordings" / name

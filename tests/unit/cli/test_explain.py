@@ -89,6 +89,17 @@ async def test_an_action_is_explained_down_to_the_first_fact(tmp_path: Path, cap
     assert sorted(places) == places, out
 
 
+@pytest.mark.parametrize(
+    "words", ["mounts", "DEAD-cont", "resource busy", "device or resource", cid(1)[10:30], f"remove_container {cid(1)[:4]}"]
+)
+async def test_any_part_of_what_the_audit_has_finds_it(tmp_path: Path, words: str) -> None:
+    """A piece of a name, of an id, of an error: at 0.1.0 only whole names and beginnings of ids were found."""
+    await _busy(tmp_path)
+    assert find(read_audit(tmp_path / "journal.db"), words).rule in ("dead-container", "busy", "look")
+    with pytest.raises(DockwardenError, match="nothing in the audit"):
+        find(read_audit(tmp_path / "journal.db"), f"{words} nowhere")
+
+
 async def test_json_holds_the_same_tree(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """For tools: kinds, times and causes, and what was done in consequence."""
     await _busy(tmp_path)
