@@ -1,7 +1,8 @@
 """What pyproject.toml cannot say: the rules and a recording go into the wheel.
 
-They become `engine/shipped_rules` and `engine/shipped_recordings`. The rules stand at the top of the repository because operators read and copy them, and inside the package when it is installed,
-because a wheel puts nothing elsewhere. An editable installation reads them where they stand (engine/rules/shipped.py).
+They become `engine/shipped_rules` and `engine/shipped_recordings`. The rules stand at the top of the repository because operators
+read and copy them, and inside the package when it is installed, because a wheel puts nothing elsewhere. An editable installation
+reads them where they stand (engine/rules/shipped.py).
 """
 
 import shutil

@@ -16,9 +16,9 @@ def test_the_story_is_told_in_order(capsys: pytest.CaptureFixture[str]) -> None:
         "unmount",
         "dead-container",
         "resolved: held-mounts",
+        "more events",
         "container-storm",
-        "container-storm-cleanup",
-        "more",
+        "storm-cleanup",
     ]
     places = [out.index(part) for part in story]
     assert places == sorted(places)
