@@ -69,6 +69,7 @@ class MqttPublisher:
         alerts: AlertRecords | None = None,
         on_command: CommandHandler | None = None,
         connect: Connect = connect_for_real,
+        state: LinkState | None = None,
         random: Callable[[], float] = random.random,
     ) -> None:
         """Does not connect yet.
@@ -82,6 +83,7 @@ class MqttPublisher:
             alerts: what is known of alerts; held against what the broker keeps after each connection.
             on_command: gets commands, if the settings allow them.
             connect: opens connections; the fake broker has one of its own.
+            state: is kept up to date; None makes one.
             random: for the jitter of the pauses.
         """
         self._servers = itertools.cycle(settings.servers)
@@ -99,7 +101,7 @@ class MqttPublisher:
         self._random = random
         self._changed = asyncio.Event()
         self._republish = asyncio.Event()
-        self._state = LinkState()
+        self._state = state or LinkState()
         self._undone: set[int] = set()
         self._closed_unanswered = 0
         self._short_lives = 0

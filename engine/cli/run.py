@@ -1,20 +1,18 @@
 """`dockwarden run`."""
 
 import asyncio
-import sys
-from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import uvloop
 
 from engine.cli.targets import chosen_rules
-from engine.facts import Fact, Retraction
 from engine.logging import set_up
 from engine.replay.recording import RecordingWriter
-from engine.settings import Settings, load_settings
+from engine.settings import load_settings
 from engine.sidecar.process import Plan, serve, state_folder
-from engine.sidecar.rule_reload import Start, reloading, rules_at_start
+from engine.sidecar.rule_reload import rules_at_start
 
 
 def run_sidecar(*, config: Path | None, rules: Path | None, state: Path | None, act: bool | None, record: Path | None) -> int:
@@ -27,8 +25,12 @@ def run_sidecar(*, config: Path | None, rules: Path | None, state: Path | None, 
     set_up(settings.log_format)
     state_folder(settings.state)
     start = rules_at_start(chosen_rules(settings), settings)
-    with RecordingWriter(record) if record is not None else nullcontext() as recording:
-        return _run(settings, start, recording.write if recording is not None else None)
+    with (
+        RecordingWriter(record) if record is not None else nullcontext() as recording,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        write = recording.write if recording is not None else None
+        return runner.run(serve(Plan(settings, start, partial(print, flush=True), write)))
 
 
 def _over(rules: Path | None, state: Path | None, act: bool | None) -> dict[str, object]:
@@ -40,18 +42,3 @@ def _over(rules: Path | None, state: Path | None, act: bool | None) -> dict[str,
     if act is not None:
         over["mode"] = "act" if act else "observe"
     return over
-
-
-def _run(settings: Settings, start: Start, record: Callable[[Fact | Retraction], None] | None) -> int:
-    loaded = start.loaded
-    plan = Plan(
-        settings=settings,
-        ruleset=loaded.ruleset,
-        rules_version=loaded.version,
-        rules_from=loaded.where,
-        say=lambda line: print(line, file=sys.stdout, flush=True),
-        record=record,
-        extra_tasks=[lambda running: reloading(running, start)],
-    )
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(serve(plan))

@@ -13,7 +13,7 @@ from engine.cli.targets import state_of
 from engine.cli.terminal import console as terminal
 from engine.cli.terminal import short_ids
 from engine.errors import DockwardenError
-from engine.sidecar.status import ask
+from engine.sidecar.status_socket import ask
 
 _COLOURS = {"critical": "bold red", "error": "red", "warning": "yellow", "info": "cyan"}
 

@@ -1,33 +1,33 @@
-"""What is held in memory while the journal cannot be written, and what of it goes when it becomes too much. Pure."""
+"""What waits in memory while the journal cannot be written, and what of it goes when it becomes too much. Pure functions."""
 
 from collections import Counter
 
 from engine.journal.records import Batch
 from engine.ports.broker import OutboxRow
 
-HELD_ROWS = 2_000
-"""Messages held in memory while the journal cannot be written."""
+BACKLOG_ROWS = 2_000
+"""Messages that wait in memory while the journal cannot be written."""
 
-HELD_AUDIT = 10_000
-"""Audit entries held in memory meanwhile; beyond that the oldest go."""
+BACKLOG_AUDIT = 10_000
+"""Audit entries that wait meanwhile; beyond that the oldest go."""
 
 
-def add_to_held(held: Batch, batch: Batch) -> None:
-    """Add a batch to what is held. A message that was published from memory is in no file, and need not be deleted there."""
+def add_to_backlog(backlog: Batch, batch: Batch) -> None:
+    """Add a later batch. A message that was published from memory is in no file, and need not be deleted there."""
     published = set(batch.outbox_done)
-    in_memory = {row.seq for row in held.outbox}
-    held.outbox = [row for row in held.outbox if row.seq not in published]
+    in_memory = {row.seq for row in backlog.outbox}
+    backlog.outbox = [row for row in backlog.outbox if row.seq not in published]
     batch.outbox_done = [seq for seq in batch.outbox_done if seq not in in_memory]
-    held.extend(batch)
+    backlog.extend(batch)
 
 
-def shrink_held(held: Batch) -> Counter[str]:
+def shrink_backlog(backlog: Batch) -> Counter[str]:
     """Keep within the bounds; the messages that were lost, by kind."""
-    going = _surplus(held.outbox, len(held.outbox) - HELD_ROWS)
+    going = _surplus(backlog.outbox, len(backlog.outbox) - BACKLOG_ROWS)
     if going:
         numbers = {row.seq for row in going}
-        held.outbox = [row for row in held.outbox if row.seq not in numbers]
-    del held.audit[: max(0, len(held.audit) - HELD_AUDIT)]
+        backlog.outbox = [row for row in backlog.outbox if row.seq not in numbers]
+    del backlog.audit[: max(0, len(backlog.audit) - BACKLOG_AUDIT)]
     return Counter(row.kind for row in going)
 
 

@@ -1,70 +1,62 @@
-"""Keeps the journal in a thread of its own, and goes on in memory while it cannot be written.
+"""Writes the journal in a thread of its own, and goes on in memory while it cannot be written.
 
-While the disk refuses, what was to be kept is held together in memory and tried again: alerts go on being published from there,
+While the disk refuses, what was to be written is collected in memory and tried again: alerts go on being published from there,
 acting stops (`healthy` is False), and nothing that was decided is forgotten unless the process ends.
 """
 
 import asyncio
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import structlog
 
 from engine.errors import JournalError
-from engine.facts.timestamps import Micros
-from engine.journal.backlog import add_to_held, shrink_held
+from engine.journal.backlog import add_to_backlog, shrink_backlog
 from engine.journal.records import Batch, Committed
 from engine.journal.store import Journal
-from engine.pipeline.clock import wall_clock
 from engine.ports.broker import OutboxRow
+from engine.ports.clock import Clock
 
 _log = structlog.get_logger(__name__)
 
 RETRY_S = 1.0
-"""A disk that refused is asked again no sooner: each try writes all that is held, which grows."""
+"""A disk that refused is asked again no sooner: each try writes the whole backlog, which grows."""
 
 
-class Keeper:
+class JournalWriter:
     """The journal, for the event loop. Also the outbox that the publisher drains (`engine.ports.broker.Outbox`)."""
 
-    def __init__(self, journal: Journal, *, now: Micros | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        """Make one.
-
-        Args:
-            journal: open.
-            now: microseconds since the epoch; None reads the clock.
-            clock: seconds of a clock that never goes back.
-        """
+    def __init__(self, journal: Journal, clock: Clock) -> None:
+        """Write to an open journal."""
         self._journal = journal
         self._clock = clock
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
-        self._held: Batch | None = None
+        self._backlog: Batch | None = None
         self._retry_at = float("-inf")
         # As the journal's first number: above those of an earlier process too that published while it could not write them down.
-        self._seq = max(journal.last_seq, (wall_clock() if now is None else now) // 1000)
+        self._seq = max(journal.last_seq, clock.wall() // 1000)
         self._more = asyncio.Event()
         self._less = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
         self._closed = False
         self._commits: set[asyncio.Task[bool]] = set()
-        self.trouble: str | None = None
+        self.problem: str | None = None
         """Why it cannot be written at present, None when it can."""
         self.lost: Counter[str] = Counter()
         """Messages lost to the bounds, by kind."""
 
     @property
     def healthy(self) -> bool:
-        """Whether what is decided is being kept."""
-        return self.trouble is None
+        """Whether what is decided is being written."""
+        return self.problem is None
 
     @property
     def depth(self) -> int:
         """Messages that wait for the broker."""
         in_file = self._journal.depth[0]
-        return in_file if self._held is None else in_file - len(set(self._held.outbox_done)) + len(self._held.outbox)
+        return in_file if self._backlog is None else in_file - len(set(self._backlog.outbox_done)) + len(self._backlog.outbox)
 
     def next_seq(self) -> int:
         """Number for the next message; rises, also across restarts."""
@@ -72,9 +64,9 @@ class Keeper:
         return self._seq
 
     async def commit(self, batch: Batch) -> bool:
-        """Keep a batch; False when it can only be held in memory for now.
+        """Write a batch; False when it can only be kept in memory for now.
 
-        Cancelling the caller does not take the batch back: the core has moved on, so it is kept or held all the same.
+        Cancelling the caller does not take the batch back: the core has moved on, so it is written or kept all the same.
         """
         return await self._shielded(batch, at_once=False)
 
@@ -87,33 +79,31 @@ class Keeper:
     async def _commit(self, batch: Batch, *, at_once: bool) -> bool:
         async with self._one_at_a_time:
             news = bool(batch.outbox)
-            if self._held is not None:
-                add_to_held(self._held, batch)
-                batch = self._held
-            if batch and (at_once or self._clock() >= self._retry_at):
+            if self._backlog is not None:
+                add_to_backlog(self._backlog, batch)
+                batch = self._backlog
+            if batch and (at_once or self._clock.monotonic() >= self._retry_at):
                 try:
-                    self._kept(await self._in_thread(self._journal.commit, batch))
+                    self._written(await self._in_thread(self._journal.commit, batch))
                 except JournalError as error:
                     self._refused(batch, error)
-            if self._held is not None:
-                self.lost += shrink_held(self._held)
+            if self._backlog is not None:
+                self.lost += shrink_backlog(self._backlog)
         if news:
             self._more.set()
         return self.healthy
 
     def _refused(self, batch: Batch, error: JournalError) -> None:
-        if self.trouble is None:
-            _log.critical(
-                "the journal cannot be written: acting stops, alerts stay in memory", action="journal", error=str(error)
-            )
-        self.trouble = str(error)
-        self._held = batch
-        self._retry_at = self._clock() + RETRY_S
+        if self.problem is None:
+            _log.critical("journal_lost", error=str(error), consequence="acting stops, alerts are published from memory")
+        self.problem = str(error)
+        self._backlog = batch
+        self._retry_at = self._clock.monotonic() + RETRY_S
 
-    def _kept(self, done: Committed) -> None:
-        if self.trouble is not None:
-            _log.warning("the journal can be written again", action="journal")
-        self.trouble, self._held, self._retry_at = None, None, float("-inf")
+    def _written(self, done: Committed) -> None:
+        if self.problem is not None:
+            _log.warning("journal_recovered")
+        self.problem, self._backlog, self._retry_at = None, None, float("-inf")
         self.lost += done.lost
 
     # -- as the outbox ------------------------------------------------------------------------------------------------
@@ -123,15 +113,15 @@ class Keeper:
         self._more.clear()
         while True:
             # What was published and could not be deleted yet is read in addition, and left out.
-            asked = limit + (0 if self._held is None else len(self._held.outbox_done))
+            asked = limit + (0 if self._backlog is None else len(self._backlog.outbox_done))
             found: list[OutboxRow] = await self._in_thread(lambda most=asked: self._journal.outbox(most, after=after))
-            if self._held is None:
+            if self._backlog is None:
                 return found[:limit]
-            published = set(self._held.outbox_done)
+            published = set(self._backlog.outbox_done)
             rows = [row for row in found if row.seq not in published]
-            if len(found) < asked:  # that was all of the file: what is held comes behind it
+            if len(found) < asked:  # that was all of the file: the backlog comes behind it
                 last = found[-1].seq if found else after
-                return (rows + [row for row in self._held.outbox if row.seq > last])[:limit]
+                return (rows + [row for row in self._backlog.outbox if row.seq > last])[:limit]
             if rows:
                 return rows[:limit]
 
@@ -142,7 +132,7 @@ class Keeper:
 
     async def refused(self, seq: int, reason: str) -> None:
         """The broker can never take this one."""
-        _log.error("the broker can never take a message", action="publish", seq=seq, reason=reason)
+        _log.error("message_refused", seq=seq, reason=reason)
         self.lost["refused"] += 1
         await self.done([seq])
 
@@ -163,11 +153,11 @@ class Keeper:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
 
     async def close(self) -> None:
-        """Try once more to keep what is held, then close the file. May be called twice."""
+        """Try once more to write the backlog, then close the file. May be called twice."""
         if self._closed:
             return
         self._closed = True
         if not await self._shielded(Batch(), at_once=True):
-            _log.critical("what could not be written to the journal is lost", action="journal", error=self.trouble)
+            _log.critical("journal_backlog_lost", error=self.problem)
         await self._in_thread(self._journal.close)
         self._thread.shutdown(wait=False)

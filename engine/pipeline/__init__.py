@@ -1,1 +1,1 @@
-"""The way of a fact: intake, core, actions, alerts, journal, in one loop."""
+"""The way of a fact, in one loop: intake, core, actions, alerts, journal, attempts."""

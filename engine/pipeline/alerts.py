@@ -1,32 +1,34 @@
-"""Alerts on their way out: silences, acknowledgements, and the word of what mended a trouble.
+"""The alert stage: silences, acknowledgements, and the answer of the action that repaired a problem. Sans-I/O.
 
-What was not said yet is kept in the journal with the decision itself, so that a restart says it. Knows neither core nor executor:
-how an alert stands, and whether its trouble is being mended, is asked.
+What was not published yet is kept in the journal with the decision itself, so that a restart publishes it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engine.facts.timestamps import SECOND, Micros
-from engine.inference.alerts import AlertKey, AlertState
-from engine.inference.decision import AlertDecision
-from engine.journal.records import AuditRow, Batch
+from engine.inference.alerts import AlertKey
+from engine.inference.decision import AlertDecision, Decision
+from engine.journal.records import AuditRow
 from engine.messages.cloudevents import alert_event
-from engine.pipeline.action_history import Doings, summary
+from engine.messages.summary import summary
+from engine.pipeline.action_history import ActionHistory, subjects_of_alert
+from engine.pipeline.turn import Options, Turn
 
 _log = structlog.get_logger(__name__)
 
-LATE: Micros = 2 * SECOND
-"""A resolved alert waits no longer than this for the answer of the action that mended the trouble."""
+RESOLVE_GRACE: Micros = 2 * SECOND
+"""A resolved alert waits no longer than this for the answer of the action that repaired the problem: Docker reports that
+a container is gone before it answers the deletion."""
 
 MAX_SILENCES = 1_000
 """Silences at a time: more is a script gone wrong."""
 
 MEMORY = "alerting"
-"""Under this name the journal keeps silences, acknowledgements and what is not said yet."""
+"""Under this name the journal keeps silences, acknowledgements and what is not published yet."""
 
 
 class Silence(BaseModel):
@@ -45,98 +47,80 @@ class Silence(BaseModel):
         return self.rule == decision.rule and self.key in (None, decision.key)
 
 
-class _Kept(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class _Saved(BaseModel):
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
     silences: list[Silence] = Field(default_factory=list)
-    acked: list[tuple[AlertKey, str]] = Field(default_factory=list)
-    held_back: list[tuple[AlertKey, bool]] = Field(default_factory=list)
-    late: list[AlertKey] = Field(default_factory=list)
+    acknowledged: list[tuple[AlertKey, str]] = Field(default_factory=list, alias="acked")
+    suppressed: list[tuple[AlertKey, bool]] = Field(default_factory=list, alias="held_back")
+    pending: list[AlertKey] = Field(default_factory=list, alias="late")
 
 
-class Alerting:
-    """Says alerts, or keeps them for later."""
+class Alerts:
+    """Publishes alerts, or keeps them for later."""
 
-    def __init__(
-        self,
-        *,
-        host: str,
-        doings: Doings,
-        batch: Callable[[], Batch],
-        next_seq: Callable[[], int],
-        rules_version: Callable[[], str],
-        runbook: Callable[[str], str | None],
-        states: Callable[[], Mapping[AlertKey, AlertState]],
-        being_mended: Callable[[AlertDecision], bool],
-        now: Callable[[], Micros],
-    ) -> None:
-        """Make one.
-
-        Args:
-            host: name of this host.
-            doings: what was done about what.
-            batch: what the present turn of the loop leads to; messages, audit and memory are added to it.
-            next_seq: numbers messages.
-            rules_version: the version in force.
-            runbook: where a runbook that a rule names can be read.
-            states: alerts that fire or are remembered.
-            being_mended: whether an action about this alert's subject is being tried.
-            now: the wall clock.
-        """
-        self._host = host
-        self._doings = doings
-        self._batch = batch
-        self._next_seq = next_seq
-        self._rules_version = rules_version
-        self._runbook = runbook
-        self._states = states
-        self._being_mended = being_mended
-        self._now = now
+    def __init__(self, *, options: Options, history: ActionHistory) -> None:
+        self._options = options
+        self._history = history
         self.silences: list[Silence] = []
-        self.acked: dict[AlertKey, str] = {}
-        self._held_back: dict[AlertKey, bool] = {}
-        """Alerts that a silence holds back; True: what was said of them before is that they fire."""
-        self._late: dict[AlertKey, tuple[AlertDecision, Micros]] = {}
-        """Resolved alerts that wait for the word of what mended them, and since when."""
+        self.acknowledged: dict[AlertKey, str] = {}
+        self._suppressed: dict[AlertKey, bool] = {}
+        """Alerts that a silence holds back; True: the last that was published of them is that they fire."""
+        self._pending: dict[AlertKey, tuple[AlertDecision, Micros, frozenset[str]]] = {}
+        """Resolved alerts that wait for an action's answer; since when, and what they are about."""
+        self._changed = False
+        """Whether the journal has to learn of any of these."""
 
     # -- what was decided ---------------------------------------------------------------------------------------------
 
-    def take(self, decisions: list[AlertDecision]) -> None:
-        """Say alerts of one moment, in order; what was said of one alert before is never overtaken."""
+    def notify(self, turn: Turn, decisions: Iterable[Decision]) -> None:
+        """Publish alerts of one moment, in order; what was published of one alert before is never overtaken."""
         for decision in decisions:
-            address = (decision.rule, decision.key)
-            late = self._late.pop(address, None)
-            if late is not None:
-                self._keep()
-                self._say(late[0])
-            if decision.status == "resolved" and self._being_mended(decision):
-                self._late[address] = (decision, self._now())
-                self._keep()
-            else:
-                self._say(decision)
+            if isinstance(decision, AlertDecision):
+                self._notify(turn, decision)
 
-    def say_what_waits(self, *, all_of_it: bool = False) -> None:
-        """Say resolved alerts whose mending is known or was waited for long enough, and firing ones whose silence is over."""
-        now = self._now()
-        for address, (decision, since) in list(self._late.items()):
-            if all_of_it or since + LATE <= now or not self._being_mended(decision):
-                del self._late[address]
-                self._keep()
-                self._say(decision)
-        if any(silence.until <= now for silence in self.silences):
-            self.silences = [silence for silence in self.silences if silence.until > now]
-            self._keep()
-            self._say_again(list(self._held_back))
+    def _notify(self, turn: Turn, decision: AlertDecision) -> None:
+        address = (decision.rule, decision.key)
+        before = self._pending.pop(address, None)
+        if before is not None:
+            self._changed = True
+            self._decide(turn, before[0])
+        if decision.status == "resolved":
+            subjects = subjects_of_alert(decision)
+            if self._history.has_attempt_in_flight(subjects):
+                self._pending[address] = (decision, turn.now, subjects)
+                self._changed = True
+                return
+        self._decide(turn, decision)
+
+    def flush(self, turn: Turn, *, everything: bool = False) -> None:
+        """Publish what waited long enough: resolved alerts whose repair is answered, firing ones whose silence is over.
+
+        Also puts what is still kept back into the batch, once a turn.
+        """
+        for address, (decision, since, subjects) in list(self._pending.items()):
+            if everything or since + RESOLVE_GRACE <= turn.now or not self._history.has_attempt_in_flight(subjects):
+                del self._pending[address]
+                self._changed = True
+                self._decide(turn, decision)
+        if any(silence.until <= turn.now for silence in self.silences):
+            self.silences = [silence for silence in self.silences if silence.until > turn.now]
+            self._changed = True
+            self._publish_suppressed(turn)
+        if self._changed:
+            self._changed = False
+            turn.batch.memory[MEMORY] = self._to_json()
 
     @property
     def next_due(self) -> Micros | None:
-        """When something will have to be said although nothing happens, None for never."""
-        moments = [since + LATE for _, since in self._late.values()] + [silence.until for silence in self.silences]
+        """When something will have to be published although nothing happens, None for never."""
+        moments = [since + RESOLVE_GRACE for _, since, _ in self._pending.values()]
+        moments += [silence.until for silence in self.silences]
         return min(moments, default=None)
 
-    # -- what operators say -------------------------------------------------------------------------------------------
+    # -- what operators want ------------------------------------------------------------------------------------------
 
-    def silence(self, rule: str, key: str | None, length: Micros, by: str) -> None:
+    def silence(self, turn: Turn, rule: str, key: str | None, length: Micros, by: str) -> None:
         """Hold back what fires; a silence of the same rule and key is replaced.
 
         Raises:
@@ -146,94 +130,91 @@ class Alerting:
         if len(others) >= MAX_SILENCES:
             msg = f"there are {MAX_SILENCES} silences already"
             raise ValueError(msg)
-        now = self._now()
-        self.silences = [*others, Silence(rule=rule, key=key, since=now, until=now + length, by=by)]
-        self._keep()
+        self.silences = [*others, Silence(rule=rule, key=key, since=turn.now, until=turn.now + length, by=by)]
+        self._changed = True
 
-    def acknowledge(self, rule: str, key: str, by: str) -> None:
-        """Somebody has taken the alert on: its message says so from now on, until it is resolved.
+    def acknowledge(self, turn: Turn, rule: str, key: str, by: str) -> None:
+        """Somebody has taken the alert on: its message names them from now on, until it is resolved.
 
         Raises:
             ValueError: no such alert is firing.
         """
-        state = self._states().get((rule, key))
+        state = turn.core.alerts.states.get((rule, key))
         if state is None or not state.firing:
             msg = f"no alert of rule {rule!r} with key {key!r} is firing"
             raise ValueError(msg)
-        self.acked[rule, key] = by
-        self._keep()
-        self._say(state.decision(self._now()))
+        self.acknowledged[rule, key] = by
+        self._changed = True
+        self._decide(turn, state.decision(turn.now))
 
-    def _say_again(self, addresses: list[AlertKey]) -> None:
-        states = self._states()
-        for address in addresses:
+    def _publish_suppressed(self, turn: Turn) -> None:
+        states = turn.core.alerts.states
+        for address in list(self._suppressed):
             state = states.get(address)
             if state is None or not state.firing:
-                self._held_back.pop(address, None)
+                self._suppressed.pop(address, None)
             else:
-                self._say(state.decision(self._now()))  # which another silence may hold back again
+                self._decide(turn, state.decision(turn.now))  # which another silence may hold back again
 
     # -- across restarts ----------------------------------------------------------------------------------------------
 
-    def take_back(self, text: str | None) -> None:
-        """What was kept before a restart; resolved alerts that were not said yet are said now."""
+    def restore(self, turn: Turn, text: str | None) -> None:
+        """Go on from what the journal kept; resolved alerts that were not published yet are published now."""
         try:
-            kept = _Kept() if text is None else _Kept.model_validate_json(text)
+            saved = _Saved() if text is None else _Saved.model_validate_json(text)
         except ValidationError as error:
-            _log.error("silences and acknowledgements cannot be read and are dropped", action="alerting", error=str(error))
+            _log.error("alert_state_unreadable", error=str(error))
             return
-        self.silences = kept.silences
-        self.acked = dict(kept.acked)
-        self._held_back = dict(kept.held_back)
-        states = self._states()
-        for address in kept.late:
-            state = states.get(address)
+        self.silences = saved.silences
+        self.acknowledged = dict(saved.acknowledged)
+        self._suppressed = dict(saved.suppressed)
+        for address in saved.pending:
+            state = turn.core.alerts.states.get(address)
             if state is not None and not state.firing:
-                self._say(state.decision(state.details["updated_at"]))
-        if kept.late:
-            self._keep()
+                self._decide(turn, state.decision(state.details["updated_at"]))
+        self._changed = bool(saved.pending)
 
-    def _keep(self) -> None:
-        kept = _Kept(
+    def _to_json(self) -> str:
+        saved = _Saved(
             silences=self.silences,
-            acked=list(self.acked.items()),
-            held_back=list(self._held_back.items()),
-            late=list(self._late),
+            acknowledged=list(self.acknowledged.items()),
+            suppressed=list(self._suppressed.items()),
+            pending=list(self._pending),
         )
-        self._batch().memory[MEMORY] = kept.model_dump_json()
+        return saved.model_dump_json(by_alias=True)
 
-    # -- saying -------------------------------------------------------------------------------------------------------
+    # -- publish or suppress ------------------------------------------------------------------------------------------
 
-    def _say(self, decision: AlertDecision) -> None:
+    def _decide(self, turn: Turn, decision: AlertDecision) -> None:
         address = (decision.rule, decision.key)
         firing = decision.status == "firing"
-        silence = self._silence_of(decision, firing=firing)
-        verdict = "silenced" if silence is not None else str(decision.status)
-        self._audit(decision, verdict, "" if silence is None else f"silenced by {silence.by or 'an operator'}")
+        silence = self._silence_of(turn, decision, firing=firing)
+        verdict = "silenced" if silence is not None else decision.status
+        self._audit(turn, decision, verdict, "" if silence is None else f"silenced by {silence.by or 'an operator'}")
         if silence is None:
-            self._publish(decision, firing=firing)
-        elif firing and address not in self._held_back:
-            self._held_back[address] = decision.alert.starts_at < silence.since
-            self._keep()
-        if (silence is None or not firing) and self._held_back.pop(address, None) is not None:
-            self._keep()
-        if not firing and self.acked.pop(address, None) is not None:
-            self._keep()
+            self._publish(turn, decision, firing=firing)
+        elif firing and address not in self._suppressed:
+            self._suppressed[address] = decision.alert.starts_at < silence.since
+            self._changed = True
+        if (silence is None or not firing) and self._suppressed.pop(address, None) is not None:
+            self._changed = True
+        if not firing and self.acknowledged.pop(address, None) is not None:
+            self._changed = True
 
-    def _silence_of(self, decision: AlertDecision, *, firing: bool) -> Silence | None:
-        """The silence that holds this back. Of what was said to fire it is always said that it is over: that wakes nobody."""
-        if not firing and self._held_back.get((decision.rule, decision.key), True):
+    def _silence_of(self, turn: Turn, decision: AlertDecision, *, firing: bool) -> Silence | None:
+        """The silence that holds this back. The end of what was published as firing always goes out: that wakes nobody."""
+        if not firing and self._suppressed.get((decision.rule, decision.key), True):
             return None
-        now = self._now()
-        return next((silence for silence in self.silences if silence.until > now and silence.covers(decision)), None)
+        return next((silence for silence in self.silences if silence.until > turn.now and silence.covers(decision)), None)
 
-    def _audit(self, decision: AlertDecision, verdict: str, reason: str) -> None:
+    @staticmethod
+    def _audit(turn: Turn, decision: AlertDecision, verdict: str, reason: str) -> None:
         detail: dict[str, Any] = {
             "facts": list(decision.facts[:20]),
             "evidence": list(decision.evidence[:5]),
             "text": decision.alert.text,
         }
-        self._batch().audit.append(
+        turn.batch.audit.append(
             AuditRow(
                 at=decision.at,
                 kind="alert",
@@ -246,24 +227,16 @@ class Alerting:
             )
         )
 
-    def _publish(self, decision: AlertDecision, *, firing: bool) -> None:
+    def _publish(self, turn: Turn, decision: AlertDecision, *, firing: bool) -> None:
         details = decision.alert
-        assert details is not None  # noqa: S101  decisions about alerts carry them
-        actions = self._doings.about(decision)
+        actions = self._history.about(decision)
         text = summary(details, actions, firing=firing)
-        say = _log.warning if firing else _log.info
-        say(
-            "alert",
-            action="alert",
-            status=decision.status,
-            severity=details.severity,
-            rule=decision.rule,
-            key=decision.key,
-            text=text,
-        )
-        self._batch().outbox.append(
+        log = _log.warning if firing else _log.info
+        event = "alert_firing" if firing else "alert_resolved"
+        log(event, severity=details.severity, rule=decision.rule, key=decision.key, text=text)
+        turn.batch.outbox.append(
             alert_event(
-                host=self._host,
+                host=self._options.host,
                 rule=decision.rule,
                 key=decision.key,
                 status="firing" if firing else "resolved",
@@ -280,10 +253,10 @@ class Alerting:
                     "title": details.title,
                     "description": details.text,
                     "next": details.advice,
-                    "acknowledged_by": self.acked.get((decision.rule, decision.key), ""),
+                    "acknowledged_by": self.acknowledged.get((decision.rule, decision.key), ""),
                 },
-                runbook_url=self._runbook(details.runbook),
-                rules_version=self._rules_version(),
-                seq=self._next_seq(),
+                runbook_url=self._options.runbook(details.runbook),
+                rules_version=turn.rules_version,
+                seq=turn.next_seq(),
             )
         )

@@ -1,15 +1,19 @@
-"""The one queue into the engine: facts from sources, ends of attempts, commands, nudges. Bounded: who puts waits."""
+"""The one queue into the loop: facts, ends of attempts, commands, accepted rules, questions. Bounded: who puts waits.
+
+All that comes from outside the loop's task comes through here, as plain data.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any, Literal
 
 from engine.facts import Fact, Retraction
-
-if TYPE_CHECKING:
-    from engine.pipeline.jobs import Job
-    from engine.ports.actions import Outcome
+from engine.facts.timestamps import Micros
+from engine.journal.records import AuditRow
+from engine.pipeline.jobs import Job
+from engine.ports.actions import Outcome
+from engine.rules.model import RuleSet
 
 QUEUE_LENGTH = 2_000
 """Entries (each a batch of facts of one source); a storm of thousands of events passes in tens of them."""
@@ -28,37 +32,95 @@ class FromSource:
 class AttemptEnded:
     """What came of one attempt of a job."""
 
-    job: "Job"
-    outcome: "Outcome"
+    job: Job
+    outcome: Outcome
     duration_ms: float
-    at_s: float
+    ended_at: float
+    """Seconds of the monotonic clock."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """Something to run between two batches, in the engine's own task: a command, a reload, a question."""
+class RulesAccepted:
+    """Checked rules that are to be in force from now on."""
 
-    run: Callable[[], Awaitable[None]] = field(compare=False)
+    ruleset: RuleSet
+    version: str
 
 
-Entry = FromSource | AttemptEnded | Ask
+@dataclass(frozen=True, slots=True)
+class JournalNote:
+    """Something for the journal that leads to nothing else: audit entries, and small things to remember by name."""
+
+    audit: tuple[AuditRow, ...] = ()
+    memory: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StaleFacts:
+    """State facts of these kinds that were last seen before a moment: no source has reported them again, so they are gone."""
+
+    kinds: frozenset[str]
+    before: Micros
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorCommand:
+    """A valid command of an operator, or what came of one that was carried out, or refused, before it got here."""
+
+    name: str
+    id: str = ""
+    """Names the reply; empty: there is none."""
+    rule: str = ""
+    key: str | None = None
+    seconds: float = 0.0
+    container: str = ""
+    by: str = ""
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    """The command as it was given, for the audit."""
+    reply: Mapping[str, Any] | None = None
+    """None: the loop carries it out."""
+    audited: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What somebody outside the loop wants to know. Who asks gives up after a while and cancels the answer."""
+
+    about: Literal["summary", "status", "why-not"]
+    answer: "asyncio.Future[Any]" = field(compare=False)
+    rule: str = ""
+
+
+Entry = FromSource | AttemptEnded | RulesAccepted | JournalNote | StaleFacts | OperatorCommand | Question
 
 
 class Intake:
     """Takes entries in; gives them out in batches."""
 
-    def __init__(self, length: int = QUEUE_LENGTH) -> None:
+    def __init__(self, host: str, length: int = QUEUE_LENGTH) -> None:
+        self._host = host
         self._queue: asyncio.Queue[Entry] = asyncio.Queue(length)
 
     async def put(self, entry: Entry) -> None:
-        """Hand an entry over; waits while the engine is behind."""
+        """Hand an entry over; waits while the loop is behind."""
         await self._queue.put(entry)
 
     def sink(self, source: str) -> "SourceSink":
         """Where one source puts what it sees."""
-        return SourceSink(source, self)
+        return SourceSink(source, self._host, self)
 
-    async def batch(self, most: int, timeout_s: float | None) -> list[Entry]:
+    async def ask(self, about: Literal["summary", "status", "why-not"], *, timeout_s: float, rule: str = "") -> Any:
+        """Ask the loop something.
+
+        Raises:
+            TimeoutError: it has not answered in time.
+        """
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        async with asyncio.timeout(timeout_s):
+            await self.put(Question(about, answer, rule))
+            return await answer
+
+    async def take(self, most: int, timeout_s: float | None) -> list[Entry]:
         """What is there, at most so many entries; waits for the first one, no longer than the time-out."""
         entries: list[Entry] = []
         try:
@@ -79,11 +141,17 @@ class Intake:
 class SourceSink:
     """A source's way in (`engine.ports.sources.Sink`)."""
 
-    def __init__(self, source: str, intake: Intake) -> None:
+    def __init__(self, source: str, host: str, intake: Intake) -> None:
         self._source = source
+        self._host = host
         self._intake = intake
 
     async def put(self, facts: list[Fact | Retraction], *, cursor: str | None = None) -> None:
         """Hand over facts in order."""
         if facts or cursor is not None:
-            await self._intake.put(FromSource(self._source, facts, cursor))
+            await self._intake.put(FromSource(self._source, with_host(facts, self._host), cursor))
+
+
+def with_host(facts: Iterable[Fact | Retraction], host: str) -> list[Fact | Retraction]:
+    """The facts, those that name no host being about this one."""
+    return [fact if fact.host else fact.model_copy(update={"host": host}) for fact in facts]

@@ -1,33 +1,50 @@
-"""A job: an action that was decided on, from the first attempt to the last. Kept in the journal as JSON between attempts."""
+"""A job: an action that was decided on, from the first attempt to the last. The journal holds it as JSON between attempts."""
 
 import json
 from collections.abc import Container
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from engine.action_catalog import ACTIONS
-from engine.facts.timestamps import Micros, from_micros, rfc3339
+from engine.facts.timestamps import SECOND, Micros, from_micros, rfc3339
 from engine.inference.decision import ActionDecision
 from engine.rules.model import Rate, Retry
 
-_REASONS = 8
+MAX_WAITS = 100
+"""How often an attempt may find Docker at it already (409) before that counts as a failure: hours, at the usual backoff."""
+
+_OTHER_ACTIVATIONS = 8
 """Newest further reasons that a job remembers: enough that one of them is the one that lasts."""
+
+
+def backoff_s(retry: Retry, attempt: int, job: str) -> float:
+    """Seconds to wait after attempt `attempt` (from 1) of a job failed.
+
+    min(first * factor ** (attempt - 1), max) * (1 + jitter * u), where u in [-1, 1] is fixed for the job and attempt, not drawn:
+    many jobs that failed together are spread, and the same journal gives the same schedule.
+    """
+    grown = retry.first * retry.factor ** min(attempt - 1, 64)  # beyond 2**64 every maximum is reached; floats would overflow
+    base = min(grown, retry.max) / SECOND
+    digest = blake2b(f"{job}/{attempt}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    unit = int.from_bytes(digest) / (2**64 - 1) * 2 - 1
+    return max(0.0, base * (1 + retry.jitter * unit))
 
 
 class Job(BaseModel):
     """One action on one target. Times in microseconds of the wall clock, so that a schedule outlives the process."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
     id: str
     activation: str
     """The firing that decided it."""
-    also: list[str] = Field(default_factory=list)
-    """Firings that asked for the same while it was there: it is wanted for as long as one of all these is."""
+    other_activations: list[str] = Field(default_factory=list, alias="also")
+    """Further firings that asked for the same meanwhile: it is wanted for as long as one of all these is."""
     rule: str
-    key: str
+    alert_key: str = Field(alias="key")
+    """`key` of the rule that asked, as in its alert."""
     action: str
     params: dict[str, Any] = Field(default_factory=dict)
     target: str
@@ -50,7 +67,7 @@ class Job(BaseModel):
             id=sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:20],
             activation=decision.activation,
             rule=decision.rule,
-            key=decision.key,
+            alert_key=decision.key,
             action=spec.name,
             params=decision.params,
             target=spec.target_of(decision.params),
@@ -62,12 +79,12 @@ class Job(BaseModel):
             facts=list(decision.facts)[:100],  # a storm's thousand supporters are in the audit of the storm itself
         )
 
-    def kept(self) -> str:
-        """As the journal keeps it. A path that is no UTF-8 has lone surrogates in it, which pydantic's own JSON refuses."""
-        return json.dumps(self.model_dump(mode="json"))
+    def to_json(self) -> str:
+        """For the journal. A path that is no UTF-8 has lone surrogates in it, which pydantic's own JSON refuses."""
+        return json.dumps(self.model_dump(mode="json", by_alias=True))
 
     @classmethod
-    def taken_back(cls, text: str) -> Self:
+    def from_json(cls, text: str) -> Self:
         """From the journal.
 
         Raises:
@@ -76,19 +93,20 @@ class Job(BaseModel):
         return cls.model_validate(json.loads(text))
 
     @property
-    def place(self) -> tuple[str, str]:
+    def key(self) -> tuple[str, str]:
         """Action and target: there is one job for each."""
         return (self.action, self.target)
 
     def join(self, other: Self, active: Container[str]) -> None:
         """Another firing asks for the same. Reasons that stand no longer make room: each new firing of a rule is one."""
-        known = {self.activation, *self.also}
-        new = [activation for activation in (other.activation, *other.also) if activation not in known]
-        self.also = [*(activation for activation in self.also if activation in active), *new][-_REASONS:]
+        known = {self.activation, *self.other_activations}
+        new = [activation for activation in (other.activation, *other.other_activations) if activation not in known]
+        standing = (activation for activation in self.other_activations if activation in active)
+        self.other_activations = [*standing, *new][-_OTHER_ACTIVATIONS:]
 
     def wanted(self, active: Container[str]) -> bool:
         """Whether a firing that asked for it still stands."""
-        return self.activation in active or any(activation in active for activation in self.also)
+        return self.activation in active or any(activation in active for activation in self.other_activations)
 
     def result_fields(self) -> dict[str, Any]:
         """What the fact about an attempt says of the job."""

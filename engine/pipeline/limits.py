@@ -1,4 +1,4 @@
-"""Rates, caps and breakers. Pure: the time is handed in, in seconds of any clock that does not go back."""
+"""Rates, caps and breakers. Sans-I/O: the time is handed in, in seconds of any clock that does not go back."""
 
 from collections import deque
 
@@ -40,7 +40,7 @@ class HourlyCap:
 class Breaker:
     """Stops an action that keeps failing across targets; after a pause lets one attempt through, and closes when that succeeds.
 
-    One target that cannot be mended is not the action's fault: failures count by target, once each, and a success clears them.
+    One target that cannot be repaired is not the action's fault: failures count by target, once each, and a success clears them.
     """
 
     def __init__(self, failures: int, pause_s: float) -> None:

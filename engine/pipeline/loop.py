@@ -1,285 +1,350 @@
-"""The sidecar's loop: batches of facts through the core into the journal, and only then out of the process.
+"""The loop: entries of the intake through the core into the journal, and only then out of the process. One way down.
 
-One task owns core and jobs; everything else reaches it through the intake. What one batch leads to is committed as one
-transaction before a message is published or an action started.
+    receive → infer → request actions → notify → start due jobs → flush alerts → commit → start attempts → answer
+
+Each round is one `Turn`, handed from stage to stage; what it leads to is committed as one transaction before a message is
+published or an attempt begins. Core, schedule and alert state belong to this task alone: all others reach it through the intake.
 """
 
-import json
 from collections import Counter, deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 
 import structlog
 
 from engine.errors import BadFactError
 from engine.facts import Fact, Retraction
 from engine.facts.host import Source
-from engine.facts.logs import LogFact
-from engine.facts.timestamps import SECOND, Micros, from_micros
-from engine.inference.decision import ActionDecision, AlertDecision, Decision
+from engine.facts.timestamps import SECOND, Micros, from_micros, rfc3339
+from engine.inference.decision import AssertDecision, Decision, RetractDecision
+from engine.inference.diagnosis import why_not
 from engine.inference.joins.durable import JoinerPool
 from engine.inference.persistence import restore, snapshot
-from engine.journal.records import AuditRow, Batch
-from engine.journal.writer import Keeper
+from engine.journal.records import AuditRow, Batch, JournalState
+from engine.journal.writer import JournalWriter
 from engine.messages.cloudevents import fact_event
-from engine.messages.topics import reply_topic
-from engine.pipeline.action_history import Doings
-from engine.pipeline.actions import Repairs
-from engine.pipeline.alerts import MEMORY, Alerting
-from engine.pipeline.clock import wall_clock as wall_clock  # noqa: PLC0414  others know it from here
-from engine.pipeline.intake import Ask, AttemptEnded, FromSource, Intake
-from engine.pipeline.options import Options as Options  # noqa: PLC0414  others know it from here
-from engine.pipeline.short_ids import ShortIds
-from engine.ports.broker import OutboxRow
+from engine.pipeline.action_history import ActionHistory
+from engine.pipeline.actions import Actions
+from engine.pipeline.alerts import MEMORY, Alerts
+from engine.pipeline.attempts import Attempts
+from engine.pipeline.intake import (
+    AttemptEnded,
+    Entry,
+    FromSource,
+    Intake,
+    JournalNote,
+    OperatorCommand,
+    Question,
+    RulesAccepted,
+    StaleFacts,
+)
+from engine.pipeline.normalize import Normalizer
+from engine.pipeline.operator import carry_out
+from engine.pipeline.report import Report, describe_core, describe_schedule, sources_of
+from engine.pipeline.schedule import Schedule
+from engine.pipeline.turn import Options, Turn
+from engine.ports.clock import Clock
 from engine.rules.model import RuleSet
 
 _log = structlog.get_logger(__name__)
 
-BATCH = 200
+MAX_ENTRIES_PER_TURN = 200
 """Entries of the intake taken at once: enough to share a commit among a burst, few enough to answer within milliseconds."""
-
-AHEAD: Micros = 5 * SECOND
-"""A fact from further in the future than this has a wrong clock: it would make the core wait for nothing, and is set to now."""
 
 UNWELL_RETRY_S = 5.0
 """While the journal cannot be written, it is tried again after so many seconds even when nothing happens."""
 
 RECENT = 200
-"""Decisions kept for the status."""
+"""Decisions remembered for the status."""
 
 
-class Sidecar:
-    """Core, journal, jobs and messages of one host."""
+class Freeze(Protocol):
+    """Whether an operator has stopped all actions."""
+
+    def is_set(self) -> bool:
+        """At this moment."""
+
+
+class Loop:
+    """Core, schedule, alerts and messages of one host."""
 
     def __init__(
-        self, *, ruleset: RuleSet, entries: dict[tuple[str, str], str], intake: Intake, keeper: Keeper, options: Options
+        self,
+        *,
+        ruleset: RuleSet,
+        rules_version: str,
+        state: JournalState,
+        options: Options,
+        clock: Clock,
+        intake: Intake,
+        writer: JournalWriter,
+        attempts: Attempts,
+        freeze: Freeze,
+        record: Callable[[Fact | Retraction], None] | None = None,
     ) -> None:
-        self.options = options
-        self.intake = intake
-        self.keeper = keeper
-        self.joiners = JoinerPool()
-        self.core = restore(ruleset, entries, joiners=self.joiners)
-        self.doings = Doings()
-        self.counters: Counter[str] = Counter()
-        self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
-        self.repairs = Repairs(
-            options=options,
-            doings=self.doings,
-            counters=self.counters,
-            core=lambda: self.core,
-            batch=lambda: self._batch,
-            after=self._once_kept,
-            next_seq=keeper.next_seq,
-            healthy=lambda: keeper.healthy,
-        )
-        self.alerting = Alerting(
-            host=options.host,
-            doings=self.doings,
-            batch=lambda: self._batch,
-            next_seq=keeper.next_seq,
-            rules_version=lambda: self.options.rules_version,
-            runbook=options.runbook,
-            states=lambda: self.core.alerts.states,
-            being_mended=self.repairs.being_mended,
-            now=wall_clock,
-        )
-        self.last_fact_at: Micros = 0
-        self._batch = Batch()
-        self._after: list[Callable[[], None]] = []
-        self._unwell_said = False
-        self._short_ids = ShortIds()
+        """Go on from what the journal has; nothing runs yet.
 
-    def _once_kept(self, let_out: Callable[[], None]) -> None:
-        self._after.append(let_out)
+        Args:
+            ruleset: in force at first.
+            rules_version: names it in messages.
+            state: what an earlier process left.
+            options: of the settings.
+            clock: the time, for every stage.
+            intake: where entries come from.
+            writer: takes what each turn leads to.
+            attempts: runs what the schedule lets start.
+            freeze: an operator's emergency stop.
+            record: gets each fact as the core takes it, for a recording.
+        """
+        self._options = options
+        self._clock = clock
+        self._intake = intake
+        self._writer = writer
+        self._attempts = attempts
+        self._freeze = freeze
+        self._record = record
+        self._joiners = JoinerPool()
+        self._rules_version = rules_version
+        self.core = restore(ruleset, state.core, joiners=self._joiners)
+        self.counters: Counter[str] = Counter()
+        self.last_fact_at: Micros = 0
+        self._recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
+        self._normalizer = Normalizer(self.counters)
+        self.schedule = Schedule(options.policy)
+        history = ActionHistory()
+        self.actions = Actions(options=options, schedule=self.schedule, history=history, counters=self.counters)
+        self.alerts = Alerts(options=options, history=history)
+        self._advanced = False
+        self._starts_attempts = True
+        self._journal_lost = False
+        self._own_facts: list[Fact | Retraction] = []
+        """What the end of a turn led to: taken first in the next one."""
+        self._batch = Batch()
+        """What the restart itself led to: committed with the first turn."""
+        turn = self._begin()
+        self.actions.restore(turn, state.retries)
+        self.alerts.restore(turn, state.memory.get(MEMORY))
+        self._batch = turn.batch
 
     # -- the loop -----------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Take entries from the intake until cancelled."""
-        # From here on it is looked for what may be missing; and what became due while the process was down is decided.
-        self._decided(self.core.advance(max(wall_clock(), self.core.now)))
+        """Turn until cancelled."""
+        await self.turn(0.0)
         while True:
-            await self.turn(self._pause())
+            await self.turn(self.pause_s())
 
-    def _pause(self) -> float | None:
+    def pause_s(self) -> float | None:
         """Seconds until something has to be done although nothing comes; None for never."""
-        if self._batch or self._after:
-            return 0.0  # what the last commit itself led to: the journal's own state
-        moments = [due for due in (self.core.next_due, self.alerting.next_due) if due is not None]
-        pause = max(0.0, (min(moments) - wall_clock()) / SECOND) if moments else None
-        if not self.keeper.healthy:
+        if self._own_facts or self._batch:
+            return 0.0
+        moments = [self.core.next_due, self.alerts.next_due]
+        if self._starts_attempts:
+            moments.append(self.schedule.next_due)
+        due = min((moment for moment in moments if moment is not None), default=None)
+        pause = None if due is None else max(0.0, (due - self._clock.wall()) / SECOND)
+        if not self._writer.healthy:
             pause = UNWELL_RETRY_S if pause is None else min(pause, UNWELL_RETRY_S)
         return pause
 
     async def turn(self, timeout_s: float | None) -> None:
-        """One batch: wait for entries no longer than the time-out, take them, keep what follows, let it out."""
-        entries = await self.intake.batch(BATCH, timeout_s)
+        """One round: wait for entries no longer than the time-out, take them, commit what follows, let it out."""
+        entries = await self._intake.take(MAX_ENTRIES_PER_TURN, timeout_s)
+        turn = self._begin()
+        if not self._advanced:
+            # From here on it is looked for what may be missing; and what became due while the process was down is decided.
+            self._advanced = True
+            self._conclude(turn, turn.core.advance(max(turn.now, turn.core.now)))
+        facts, self._own_facts = self._own_facts, []
+        self._take(turn, facts)
         for entry in entries:
-            match entry:
-                case FromSource():
-                    self._from_source(entry)
-                case AttemptEnded():
-                    # The outcome first, then what it learned: a container that is gone ends the match its deletion stands on.
-                    for fact in self.repairs.attempt_ended(entry):
-                        self._take(fact)
-                case Ask():
-                    await entry.run()
-        now = wall_clock()
-        due = self.core.next_due
-        if due is not None and due <= now:
-            self._decided(self.core.advance(now))
-        self.alerting.say_what_waits()
-        self._say_faults()
-        await self._commit()
+            self._receive(turn, entry)
+        due = turn.core.next_due
+        if due is not None and due <= turn.now:
+            self._conclude(turn, turn.core.advance(turn.now))
+        if self._starts_attempts:
+            self.actions.start_due(turn)
+        self.alerts.flush(turn)
+        committed = await self._commit(turn)
+        self._attempts.start(self.actions.confirmed(turn, committed=committed))
+        self._answer(turn)
 
-    async def last_turn(self) -> None:
-        """Take what is left, and say what would have waited: nobody will answer any more."""
-        while self.intake.depth:
+    def stop_starting(self) -> None:
+        """Begin no further attempts: the process is about to end."""
+        self._starts_attempts = False
+
+    async def finish(self) -> None:
+        """Take what is left, and publish what would have waited: nobody will answer any more."""
+        while self._intake.depth or self._own_facts:
             await self.turn(0.0)
-        self.alerting.say_what_waits(all_of_it=True)
-        await self._commit()
+        turn = self._begin()
+        self.alerts.flush(turn, everything=True)
+        await self._commit(turn)
 
-    async def _commit(self) -> None:
-        changes = self.core.drain_changes()
+    def _begin(self) -> Turn:
         batch, self._batch = self._batch, Batch()
-        batch.extend(Batch(core_puts=changes.puts, core_deletes=set(changes.deletes), durable=False))
-        after, self._after = self._after, []
-        # Only what leaves the process has to survive a power failure; the rest is told again by its source.
-        batch.durable = bool(batch.outbox or batch.retries_puts)
-        await self.keeper.commit(batch)
-        self._say_trouble()
-        for let_out in after:
-            let_out()
-
-    def _say_trouble(self) -> None:
-        """The journal's own state is a fact too."""
-        trouble = self.keeper.trouble
-        if (trouble is not None) is self._unwell_said:
-            return
-        self._unwell_said = trouble is not None
-        self._take(
-            Source(
-                fact_id=f"journal-{wall_clock()}",
-                at=from_micros(wall_clock()),
-                host=self.options.host,
-                source="journal",
-                name="journal",
-                status="ok" if trouble is None else "lost",
-                since=from_micros(wall_clock()),
-                error=trouble,
-            )
+        return Turn(
+            now=self._clock.wall(),
+            monotonic=self._clock.monotonic(),
+            core=self.core,
+            rules_version=self._rules_version,
+            can_act=self._writer.healthy,
+            frozen=self._freeze.is_set(),
+            next_seq=self._writer.next_seq,
+            batch=batch,
         )
 
-    # -- facts --------------------------------------------------------------------------------------------------------
+    # -- receive ------------------------------------------------------------------------------------------------------
 
-    def _from_source(self, entry: FromSource) -> None:
-        for fact in entry.facts:
-            self._take(fact)
-        if entry.cursor is not None:
-            self._batch.cursors[entry.source] = entry.cursor
+    def _receive(self, turn: Turn, entry: Entry) -> None:
+        match entry:
+            case FromSource():
+                self._take(turn, entry.facts)
+                if entry.cursor is not None:
+                    turn.batch.cursors[entry.source] = entry.cursor
+            case AttemptEnded():
+                self._take(turn, self.actions.take_end(turn, entry))
+            case StaleFacts():
+                self._take(turn, self._retractions(turn, entry))
+            case RulesAccepted():
+                self._replace_rules(turn, entry)
+            case OperatorCommand():
+                carry_out(turn, entry, options=self._options, actions=self.actions, alerts=self.alerts)
+            case JournalNote():
+                turn.batch.audit.extend(entry.audit)
+                turn.batch.memory.update(entry.memory)
+            case Question():
+                turn.questions.append(entry)
 
-    def _take(self, fact: Fact | Retraction) -> None:
-        now = wall_clock()
-        update: dict[str, Any] = {}
-        if not fact.host:
-            update["host"] = self.options.host
-        if fact.at_micros > now + AHEAD:
-            update["at"] = from_micros(now)
-            self.counters["facts_from_the_future"] += 1
-        if isinstance(fact, LogFact) and fact.container_id:
-            full = self._short_ids.full(fact.container_id, self.core.memory, now)
-            if full is not None:
-                update["container_id"] = full
-        if update:
-            fact = fact.model_copy(update=update)
-            fact.__dict__.pop("at_micros", None)  # cached of the time before
-        self.counters["facts"] += 1
-        self.last_fact_at = max(self.last_fact_at, min(fact.at_micros, now))
-        if self.options.record is not None:
-            self.options.record(fact)
-        try:
-            decisions = self.core.step(fact)
-        except BadFactError as error:
-            self.counters["bad_facts"] += 1
-            _log.warning("a fact cannot be used", action="fact", error=str(error))
-            return
-        if isinstance(fact, Fact) and fact.fact_kind in self.options.publish_facts:
-            self._batch.outbox.append(fact_event(host=self.options.host, fact=fact, seq=self.keeper.next_seq()))
-        self._decided(decisions)
-
-    def _say_faults(self) -> None:
-        for fault in self.core.faults:
-            self.counters["rule_faults"] += 1
-            _log.error("a rule asked for what cannot be", action="rule", error=fault)
-        self.core.faults.clear()
-
-    # -- decisions ----------------------------------------------------------------------------------------------------
-
-    def _decided(self, decisions: list[Decision]) -> None:
-        alerts: list[AlertDecision] = []
-        for decision in decisions:
-            self.counters[f"decided_{decision.does}"] += 1
-            self.recent.append(decision.to_json_dict())
-            match decision:
-                case ActionDecision():
-                    self.repairs.asked_for(decision)
-                case AlertDecision():
-                    alerts.append(decision)
-                case _:
-                    self._audit(decision, decision.does, "done", detail={"fact": decision.fact.to_json_dict()})
-        self.alerting.take(alerts)  # after the actions of the same moment: an alert says what was decided about it
-
-    def _audit(
-        self, decision: Decision, kind: str, verdict: str, *, reason: str = "", detail: dict[str, Any] | None = None
-    ) -> None:
-        self._batch.audit.append(
-            AuditRow(
-                at=decision.at,
-                kind=kind,
-                verdict=verdict,
-                rule=decision.rule,
-                key=decision.key,
-                activation=decision.activation,
-                reason=reason,
-                detail={"facts": list(decision.facts[:20]), **(detail or {})},
-            )
-        )
-
-    # -- from outside the loop, run inside it through an `Ask` ----------------------------------------------------------
-
-    def take_back(self, retries: dict[str, str], memory: dict[str, str]) -> None:
-        """What was scheduled, silenced, acknowledged or not said yet when the process ended."""
-        self.repairs.take_back(retries)
-        self.alerting.take_back(memory.get(MEMORY))
-
-    def replace_rules(self, ruleset: RuleSet, version: str) -> None:
+    def _replace_rules(self, turn: Turn, accepted: RulesAccepted) -> None:
         """Other rules from now on; what is unchanged keeps its state."""
-        old = self.core
+        old = turn.core
         entries = snapshot(old)
         for node in old.nodes:
             node.retire()
         changes = old.drain_changes()
-        self._batch.extend(Batch(core_puts=changes.puts, core_deletes=set(changes.deletes)))
-        self.core = restore(ruleset, entries, joiners=self.joiners)
-        self.options.rules_version = version
+        turn.batch.extend(Batch(core_puts=changes.puts, core_deletes=set(changes.deletes)))
+        self.core = turn.core = restore(accepted.ruleset, entries, joiners=self._joiners)
+        self._rules_version = turn.rules_version = accepted.version
+        _log.info("rules_in_force", version=accepted.version, rules=len(accepted.ruleset.rules))
         if old.now:
-            self._decided(self.core.advance(max(wall_clock(), old.now)))
+            self._conclude(turn, turn.core.advance(max(turn.now, old.now)))
 
-    def reply(self, request: str, content: dict[str, Any]) -> None:
-        """Answer a command."""
-        payload = json.dumps({"id": request, **content}, default=str).encode()
-        self._batch.outbox.append(
-            OutboxRow(topic=reply_topic(self.options.host, request), payload=payload, kind="reply", seq=self.keeper.next_seq())
+    def _retractions(self, turn: Turn, stale: StaleFacts) -> list[Fact | Retraction]:
+        host, at = self._options.host, from_micros(turn.now)
+        facts = (item.fact for item in turn.core.memory)
+        return [
+            Retraction(retract=fact.fact_kind, key="|".join(fact.identity[1:]), at=at, host=host, source="dockwarden")
+            for fact in facts
+            if fact.fact_kind in stale.kinds and fact.at_micros < stale.before
+        ]
+
+    # -- infer, request, notify ---------------------------------------------------------------------------------------
+
+    def _take(self, turn: Turn, facts: Iterable[Fact | Retraction]) -> None:
+        for fact in facts:
+            self._conclude(turn, self._infer(turn, fact))
+
+    def _infer(self, turn: Turn, fact: Fact | Retraction) -> list[Decision]:
+        fact = self._normalizer.normalize(fact, turn.core.memory, turn.now)
+        self.counters["facts"] += 1
+        self.last_fact_at = max(self.last_fact_at, min(fact.at_micros, turn.now))
+        if self._record is not None:
+            self._record(fact)
+        try:
+            decisions = turn.core.step(fact)
+        except BadFactError as error:
+            self.counters["bad_facts"] += 1
+            _log.warning("fact_refused", error=str(error))
+            return []
+        if isinstance(fact, Fact) and fact.fact_kind in self._options.publish_facts:
+            turn.batch.outbox.append(fact_event(host=self._options.host, fact=fact, seq=turn.next_seq()))
+        return decisions
+
+    def _conclude(self, turn: Turn, decisions: list[Decision]) -> None:
+        """What follows from the decisions of one moment. Actions first: an alert names what was decided about its subject."""
+        for fault in turn.core.faults:
+            self.counters["rule_faults"] += 1
+            _log.error("rule_fault", error=fault)
+        turn.core.faults.clear()
+        for decision in decisions:
+            self.counters[f"decided_{decision.does}"] += 1
+            self._recent.append(decision.to_json_dict())
+            if isinstance(decision, AssertDecision | RetractDecision):
+                turn.batch.audit.append(_audit_of_fact(decision))
+        self.actions.request(turn, decisions)
+        self.alerts.notify(turn, decisions)
+
+    # -- commit, answer -----------------------------------------------------------------------------------------------
+
+    async def _commit(self, turn: Turn) -> bool:
+        changes, batch = turn.core.drain_changes(), turn.batch
+        batch.extend(Batch(core_puts=changes.puts, core_deletes=set(changes.deletes), durable=False))
+        # Only what leaves the process has to survive a power failure; the rest is told again by its source.
+        batch.durable = bool(batch.outbox or batch.retries_puts)
+        committed = await self._writer.commit(batch)
+        self._note_journal(turn)
+        return committed
+
+    def _note_journal(self, turn: Turn) -> None:
+        """The journal's own state is a fact too."""
+        problem = self._writer.problem
+        if (problem is not None) is self._journal_lost:
+            return
+        self._journal_lost = problem is not None
+        at = from_micros(turn.now)
+        self._own_facts.append(
+            Source(
+                fact_id=f"journal-{turn.now}",
+                at=at,
+                host=self._options.host,
+                source="journal",
+                name="journal",
+                status="ok" if problem is None else "lost",
+                since=at,
+                error=problem,
+            )
         )
 
-    def note(self, row: AuditRow) -> None:
-        """Add to the audit."""
-        self._batch.audit.append(row)
+    def _answer(self, turn: Turn) -> None:
+        for question in turn.questions:
+            if not question.answer.done():
+                question.answer.set_result(
+                    why_not(turn.core, question.rule)
+                    if question.about == "why-not"
+                    else self._report(turn, in_full=question.about == "status")
+                )
 
-    def remember(self, name: str, text: str) -> None:
-        """Have the journal keep a small thing."""
-        self._batch.memory[name] = text
+    def _report(self, turn: Turn, *, in_full: bool) -> Report:
+        core = turn.core
+        details: dict[str, Any] = {}
+        if in_full:
+            details = {
+                **describe_core(core, self.alerts.acknowledged),
+                **describe_schedule(self.schedule),
+                "counters": dict(sorted(self.counters.items())),
+                "intake": self._intake.depth,
+                "last_fact_at": rfc3339(self.last_fact_at) if self.last_fact_at else None,
+                "recent": list(self._recent)[-20:],
+            }
+        return Report(
+            rules_version=turn.rules_version,
+            rules=len(core.ruleset.rules),
+            frozen=turn.frozen,
+            firing=sum(state.firing for state in core.alerts.states.values()),
+            sources=sources_of(core),
+            breakers_open=self.schedule.breakers_open(),
+            details=details,
+        )
 
-    def fact(self, fact: Fact | Retraction) -> None:
-        """A fact of our own making: it goes the way of all facts."""
-        self._take(fact)
+
+def _audit_of_fact(decision: AssertDecision | RetractDecision) -> AuditRow:
+    return AuditRow(
+        at=decision.at,
+        kind=decision.does,
+        verdict="done",
+        rule=decision.rule,
+        key=decision.key,
+        activation=decision.activation,
+        detail={"facts": list(decision.facts[:20]), "fact": decision.fact.to_json_dict()},
+    )

@@ -1,22 +1,18 @@
-"""Commands of operators, from the broker or from the status socket: freeze, unfreeze, ack, silence, retry-now, explain.
+"""Commands of operators, from the broker: parsed here, and carried out here where they touch files; the loop does the rest.
 
 A command is a JSON object; `id` names the reply. Whoever may publish below command/ commands this host: it is off by default.
 """
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engine.errors import DockwardenError
-from engine.facts.timestamps import SECOND
-from engine.journal.records import AuditRow
-from engine.pipeline.loop import Sidecar, wall_clock
-
-_log = structlog.get_logger(__name__)
+from engine.pipeline.intake import Intake, OperatorCommand
 
 MAX_COMMAND = 64 * 1024
 """Bytes of a command: more is none."""
@@ -44,80 +40,67 @@ class FreezeFile:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def __call__(self) -> bool:
+    def is_set(self) -> bool:
         """Whether it is there."""
         return self.path.exists()
 
-    def put(self) -> None:
+    def set(self) -> None:
         """Freeze."""
         self.path.touch(mode=0o600)
 
-    def take_away(self) -> None:
+    def clear(self) -> None:
         """Unfreeze."""
         self.path.unlink(missing_ok=True)
 
 
 class Commands:
-    """Carries commands out. Runs in the loop's own task."""
+    """Takes commands in. Files are read and written in a thread, so that neither the loop nor the broker waits for a disk."""
 
-    def __init__(self, sidecar: Sidecar, freeze: FreezeFile, explain: Callable[[str, str | None], dict[str, Any]]) -> None:
-        self._sidecar = sidecar
+    def __init__(self, intake: Intake, freeze: FreezeFile, explain: Callable[[str, str | None], dict[str, Any]]) -> None:
+        self._intake = intake
         self._freeze = freeze
         self._explain = explain
 
-    def run(self, name: str, payload: bytes) -> tuple[str, dict[str, Any]]:
-        """Do what a command says; the id of its reply and the reply. Never raises for what stands in a command."""
+    async def receive(self, name: str, payload: bytes) -> None:
+        """Hand a command to the loop, which answers it. Never raises for what stands in it."""
+        await self._intake.put(await self.prepare(name, payload))
+
+    async def prepare(self, name: str, payload: bytes) -> OperatorCommand:
+        """A command for the loop, with its reply if nothing is left to do there."""
         if len(payload) > MAX_COMMAND:
-            return "", {"ok": False, "error": f"a command has at most {MAX_COMMAND} bytes"}
+            return _malformed(name, "", f"a command has at most {MAX_COMMAND} bytes")
         try:
             command = Command.model_validate_json(payload or b"{}")
         except ValidationError as error:
             faults = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_input=False))
-            return _id_of(payload), {"ok": False, "error": faults}
+            return _malformed(name, _id_of(payload), faults)
         try:
-            reply = {"ok": True, **self._do(name, command)}
-        except (ValueError, OSError, DockwardenError) as error:
+            done = await asyncio.to_thread(self._do, name, command)
+            reply = None if done is None else {"ok": True, **done}
+        except (OSError, DockwardenError) as error:
             reply = {"ok": False, "error": str(error)}
-        verdict = "done" if reply["ok"] else "refused"
-        _log.warning("command", action="command", command=name, by=command.by, verdict=verdict)
-        detail = json.loads(command.model_dump_json(exclude_defaults=True))
-        self._sidecar.note(AuditRow(wall_clock(), "command", verdict, rule=command.rule, action=name, detail=detail))
-        return command.id, reply
+        return OperatorCommand(
+            name,
+            **command.model_dump(),
+            detail=json.loads(command.model_dump_json(exclude_defaults=True)),
+            reply=reply,
+        )
 
-    def _do(self, name: str, command: Command) -> dict[str, Any]:
+    def _do(self, name: str, command: Command) -> dict[str, Any] | None:
         match name:
             case "freeze":
-                self._freeze.put()
+                self._freeze.set()
                 return {"frozen": True}
             case "unfreeze":
-                self._freeze.take_away()
+                self._freeze.clear()
                 return {"frozen": False}
-            case "ack":
-                return self._ack(command)
-            case "silence":
-                return self._silence(command)
-            case "retry-now":
-                return self._retry_now(command)
             case "explain":
                 return self._explain(command.rule, command.key)
-        msg = f"there is no command {name!r}: freeze, unfreeze, ack, silence, retry-now and explain are"
-        raise ValueError(msg)
+        return None
 
-    def _ack(self, command: Command) -> dict[str, Any]:
-        self._sidecar.alerting.acknowledge(command.rule, command.key or "", command.by or "an operator")
-        return {"acknowledged": True}
 
-    def _silence(self, command: Command) -> dict[str, Any]:
-        if not any(rule.id == command.rule for rule in self._sidecar.core.ruleset.rules):
-            msg = f"there is no rule {command.rule!r}"
-            raise ValueError(msg)
-        self._sidecar.alerting.silence(command.rule, command.key, round(command.seconds * SECOND), command.by)
-        return {"silenced_s": command.seconds}
-
-    def _retry_now(self, command: Command) -> dict[str, Any]:
-        executor = self._sidecar.repairs.executor
-        hurried = executor.hurry(command.container, but_not="") if executor is not None else []
-        return {"jobs": len(hurried)}
+def _malformed(name: str, reply_to: str, error: str) -> OperatorCommand:
+    return OperatorCommand(name, id=reply_to, reply={"ok": False, "error": error}, audited=False)
 
 
 def _id_of(payload: bytes) -> str:

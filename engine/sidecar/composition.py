@@ -1,8 +1,10 @@
 """The composition root: the only module that knows both the engine and the connectors. Settings in, parts put together out."""
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from connectors.docker.actions import PruneImages, RemoveContainer, RestartContainer
 from connectors.docker.api.client import DockerClient, Timeouts, resolve
@@ -26,10 +28,17 @@ from connectors.mounts.holders import MountScanner
 from connectors.mounts.inspect import InspectMounts, MountSweep
 from connectors.mounts.leaks import LeakBook
 from connectors.mounts.unmount import Unmount
+from connectors.mqtt.client import connect
+from connectors.mqtt.embedded_broker import EmbeddedBroker
+from connectors.mqtt.link import Connect
+from connectors.mqtt.publisher import MqttPublisher
+from connectors.mqtt.settings import BrokerSettings
 from connectors.sources.proc import Stat
 from engine.errors import DockerError
 from engine.facts.docker import Container
+from engine.messages.topics import host_topic
 from engine.ports.actions import Action
+from engine.ports.broker import CommandHandler, LinkState, Publisher, StatusSource
 from engine.ports.clock import Clock
 from engine.ports.sources import FactSource
 from engine.settings import Settings
@@ -138,6 +147,71 @@ def compose(settings: Settings, *, known_containers: Iterable[Container], clock:
         clients=(events, look, probe, remedy),
         watching=tuple(watching),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where messages go: the broker that the settings name, or one of our own that runs."""
+
+    where: str
+    """For people."""
+    embedded: EmbeddedBroker | None
+    _settings: BrokerSettings
+    _connect: Connect
+    _topic: str
+    _clock: Clock
+
+    def publisher(self, link: LinkState, *, status: StatusSource, will: StatusSource, on_command: CommandHandler) -> Publisher:
+        """What drains an outbox into it; not connected yet."""
+        return MqttPublisher(
+            self._settings,
+            host_topic=self._topic,
+            status=status,
+            will=will,
+            clock=self._clock,
+            on_command=on_command,
+            connect=self._connect,
+            state=link,
+        )
+
+    async def watch(self, link: LinkState) -> None:
+        """Keep our own broker running; without one there is nothing to do."""
+        if self.embedded is not None:
+            await self.embedded.run(published=lambda: link.published)
+
+    def hints(self) -> list[str]:
+        """How to listen to it from this host, one line each."""
+        if self.embedded is None:
+            return []
+        return [f"  listen   XDG_CONFIG_HOME={self.embedded.client_folder} mosquitto_sub -v -t '{self._topic}/#'"]
+
+
+@asynccontextmanager
+async def broker_of(settings: Settings, clock: Clock) -> AsyncIterator[Broker]:
+    """The broker that the settings name; where they name none, one of our own is started, and stopped at the end.
+
+    Raises:
+        BrokerError: our own one cannot be started.
+        SettingsError: the address cannot be understood.
+    """
+    mqtt, topic = settings.mqtt, host_topic(settings.host)
+    if settings.mqtt_url:
+        more: dict[str, Any] = {
+            "username": mqtt.username,
+            "password": mqtt.password,
+            "password_file": mqtt.password_file,
+            "ca_file": mqtt.ca_file,
+            "cert_file": mqtt.cert_file,
+            "key_file": mqtt.key_file,
+            "keepalive_s": mqtt.keepalive_s,
+            "commands": mqtt.commands,
+        }
+        broker = BrokerSettings.from_url(settings.mqtt_url, **more)
+        yield Broker(broker.where, None, broker, connect, topic, clock)
+        return
+    async with EmbeddedBroker(settings.state / "broker", clock=clock, commands=mqtt.commands) as embedded:
+        own = embedded.settings(commands=mqtt.commands)
+        yield Broker(f"{embedded.url} (our own)", embedded, own, embedded.connect, topic, clock)
 
 
 class _Daemon:

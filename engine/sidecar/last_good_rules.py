@@ -1,4 +1,4 @@
-"""The last good rules, kept in the journal: a restart goes on by them when what it finds in their place cannot be used."""
+"""The last good rules, remembered in the journal: a restart goes on by them when what it finds in their place cannot be used."""
 
 import json
 from pathlib import Path
@@ -17,10 +17,10 @@ NAME = "rules"
 """Under which the journal remembers them."""
 
 MAX_CHARS = 16 * 1024 * 1024
-"""Rules larger than this are not kept: a hundred times what ships."""
+"""Rules larger than this are not remembered: a hundred times what ships."""
 
 
-def kept(loaded: LoadedRules) -> str | None:
+def to_json(loaded: LoadedRules) -> str | None:
     """As text for the journal; None when it would be too long."""
     body = {
         "where": loaded.where,
@@ -54,5 +54,5 @@ def last_good(state: Path, where: str) -> LoadedRules | None:
         )
         return usable(str(body["where"]), texts, Report(), str(body["commit"]))
     except (JournalError, RulesError, ValueError, KeyError, TypeError) as error:
-        _log.warning("the last good rules cannot be used either", action="reload", error=str(error))
+        _log.warning("last_good_rules_unusable", error=str(error))
         return None

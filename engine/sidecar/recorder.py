@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from engine.errors import DockwardenError
 from engine.facts import Fact, Retraction
+from engine.pipeline.intake import with_host
 from engine.ports.clock import SystemClock
 from engine.replay.recording import RecordingWriter
 from engine.settings import Settings
@@ -26,8 +27,8 @@ class _FileSink:
     async def put(self, facts: list[Fact | Retraction], *, cursor: str | None = None) -> None:
         """Write facts."""
         del cursor
-        for fact in facts:
-            self._out.write(fact if fact.host else fact.model_copy(update={"host": self._host}))
+        for fact in with_host(facts, self._host):
+            self._out.write(fact)
         self._out.flush()
 
 

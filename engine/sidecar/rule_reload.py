@@ -16,11 +16,10 @@ from engine.errors import DockwardenError, RulesError, SourceError
 from engine.facts.host import Source
 from engine.facts.timestamps import from_micros
 from engine.journal.records import AuditRow
-from engine.pipeline.clock import wall_clock
-from engine.pipeline.intake import Ask
+from engine.pipeline.intake import Intake, JournalNote, RulesAccepted
+from engine.ports.clock import Clock
 from engine.settings import Settings
-from engine.sidecar.last_good_rules import NAME, kept, last_good
-from engine.sidecar.process import Running
+from engine.sidecar.last_good_rules import NAME, last_good, to_json
 from engine.sidecar.rule_source import GitSource, LoadedRules, RuleSource, UnusableRulesError, source_of
 
 _log = structlog.get_logger(__name__)
@@ -28,17 +27,17 @@ _log = structlog.get_logger(__name__)
 ERROR_CHARS = 1000
 """Of what is wrong, in a fact and so in an alert. The whole report is logged."""
 
-Trouble = Literal["rules", "rules_repo"]
+Problem = Literal["rules", "rules_repo"]
 """Name of the `source` fact: what was read is refused, or it cannot be read at present."""
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Rules to start with. `trouble` says what was wrong with those that should have been used, if anything."""
+    """Rules to start with. `problem` says what was wrong with those that should have been used, if anything."""
 
     loaded: LoadedRules
     source: RuleSource
-    trouble: tuple[Trouble, str] | None = None
+    problem: tuple[Problem, str] | None = None
 
 
 def rules_at_start(place: Path, settings: Settings) -> Start:
@@ -58,7 +57,7 @@ async def _at_start(source: RuleSource, state: Path) -> Start:
         before = last_good(state, source.where)
         if before is None:
             raise
-        _log.error("the rules are refused, the last good ones are in force", action="reload", error=str(error))
+        _log.error("rules_refused", error=str(error), in_force=before.version)
         return Start(before, source, ("rules", _brief(error)))
     except SourceError as error:
         before = await _without_asking(source) or last_good(state, source.where)
@@ -78,32 +77,33 @@ async def _without_asking(source: RuleSource) -> LoadedRules | None:
         return None
 
 
-async def reloading(running: Running, start: Start) -> None:
+async def follow_rules(start: Start, intake: Intake, clock: Clock) -> None:
     """Follow the rules until cancelled."""
-    watch = _Reloading(running, start)
-    await watch.begin()
+    reload = _Reload(start, intake, clock)
+    await reload.begin()
     async with aclosing(start.source.changes()) as changes:
         async for _ in changes:
-            await watch.read()
+            await reload.read()
 
 
-class _Reloading:
-    """What is in force, and what was said to be wrong."""
+class _Reload:
+    """What is in force, and what was reported to be wrong."""
 
-    def __init__(self, running: Running, start: Start) -> None:
-        self._running = running
+    def __init__(self, start: Start, intake: Intake, clock: Clock) -> None:
         self._start = start
+        self._intake = intake
+        self._clock = clock
         self._in_force = start.loaded
-        self._told: dict[Trouble, str] = {}
+        self._reported: dict[Problem, str] = {}
 
     async def begin(self) -> None:
-        """Say what is wrong, or that nothing is any more: an earlier process may have said otherwise."""
-        trouble = self._start.trouble
-        if trouble is None:
+        """Report what is wrong, or that nothing is any more: an earlier process may have reported otherwise."""
+        problem = self._start.problem
+        if problem is None:
             await self._note(self._in_force)
-        names: tuple[Trouble, ...] = ("rules", "rules_repo") if isinstance(self._start.source, GitSource) else ("rules",)
+        names: tuple[Problem, ...] = ("rules", "rules_repo") if isinstance(self._start.source, GitSource) else ("rules",)
         for name in names:
-            await self._say(name, trouble[1] if trouble is not None and trouble[0] == name else "", again=True)
+            await self._report(name, problem[1] if problem is not None and problem[0] == name else "", again=True)
 
     async def read(self) -> None:
         """Read the rules anew, and put them in force when they are good and others."""
@@ -111,57 +111,39 @@ class _Reloading:
             new = await self._start.source.read()
         except RulesError as error:
             brief = _brief(error)
-            if self._told.get("rules") != brief:
-                _log.error("changed rules are refused, those before stay in force", action="reload", error=str(error))
-            await self._say("rules", brief)
+            if self._reported.get("rules") != brief:
+                _log.error("rules_refused", error=str(error), in_force=self._in_force.version)
+            await self._report("rules", brief)
             return
         except SourceError as error:
-            if self._told.get("rules_repo") != str(error):
-                _log.error("the rules cannot be read, those before stay in force", action="reload", error=str(error))
-            await self._say("rules_repo", str(error))
+            if self._reported.get("rules_repo") != str(error):
+                _log.error("rules_unreadable", error=str(error), in_force=self._in_force.version)
+            await self._report("rules_repo", str(error))
             return
         if new.version != self._in_force.version:
-            await self._put_in_force(new)
+            await self._intake.put(RulesAccepted(new.ruleset, new.version))
+            await self._note(new)
         await self._start.source.took(new)
         self._in_force = new
-        await self._say("rules", "")
-        await self._say("rules_repo", "")
-
-    async def _put_in_force(self, new: LoadedRules) -> None:
-        sidecar = self._running.sidecar
-
-        async def replace() -> None:
-            sidecar.replace_rules(new.ruleset, new.version)
-            _log.info("rules are in force", action="reload", version=new.version, rules=len(new.ruleset.rules))
-
-        await self._running.intake.put(Ask(replace))
-        await self._note(new)
+        await self._report("rules", "")
+        await self._report("rules_repo", "")
 
     async def _note(self, loaded: LoadedRules) -> None:
         """In the audit, and in the journal as the last good ones, both of one transaction."""
-        sidecar, text = self._running.sidecar, kept(loaded)
+        text = to_json(loaded)
         if text is None:
-            _log.warning("the rules are too large to be kept for a restart", action="reload", version=loaded.version)
+            _log.warning("rules_too_large_to_remember", version=loaded.version)
+        await self._intake.put(JournalNote((self._audit("in force", loaded, ""),), {} if text is None else {NAME: text}))
 
-        async def note() -> None:
-            sidecar.note(_audit("in force", loaded, ""))
-            if text is not None:
-                sidecar.remember(NAME, text)
-
-        await self._running.intake.put(Ask(note))
-
-    async def _say(self, name: Trouble, error: str, *, again: bool = False) -> None:
-        if not again and self._told.get(name, "") == error:
+    async def _report(self, name: Problem, error: str, *, again: bool = False) -> None:
+        if not again and self._reported.get(name, "") == error:
             return
-        self._told[name] = error
+        self._reported[name] = error
         if error:
-            sidecar, in_force = self._running.sidecar, self._in_force
-
-            async def note() -> None:
-                sidecar.note(_audit("refused" if name == "rules" else "unreachable", in_force, error))
-
-            await self._running.intake.put(Ask(note))
-        now = from_micros(wall_clock())
+            row = self._audit("refused" if name == "rules" else "unreachable", self._in_force, error)
+            await self._intake.put(JournalNote((row,)))
+        wall = self._clock.wall()
+        now = from_micros(wall)
         fact = Source(
             at=now,
             source="dockwarden",
@@ -169,16 +151,15 @@ class _Reloading:
             status="lost" if error else "ok",
             since=now,
             error=error[:ERROR_CHARS] or None,
-            fact_id=f"{name}-{wall_clock()}",
+            fact_id=f"{name}-{wall}",
         )
-        await self._running.intake.sink(name).put([fact])
+        await self._intake.sink(name).put([fact])
+
+    def _audit(self, verdict: str, loaded: LoadedRules, reason: str) -> AuditRow:
+        """An entry on rules; the version is that of the rules in force."""
+        detail = {"version": loaded.version, "commit": loaded.commit, "where": loaded.where}
+        return AuditRow(at=self._clock.wall(), kind="rules", verdict=verdict, reason=reason, detail=detail)
 
 
 def _brief(error: RulesError) -> str:
     return error.brief if isinstance(error, UnusableRulesError) else str(error)
-
-
-def _audit(verdict: str, loaded: LoadedRules, reason: str) -> AuditRow:
-    """An entry on rules; the version is that of the rules in force."""
-    detail = {"version": loaded.version, "commit": loaded.commit, "where": loaded.where}
-    return AuditRow(at=wall_clock(), kind="rules", verdict=verdict, reason=reason, detail=detail)

@@ -1,207 +1,169 @@
-"""What a running sidecar sees and does: for its status message, and for `dockwarden status` by a socket in the state folder."""
+"""What a running sidecar sees and does: for its retained status message, and for `dockwarden status`.
 
-import asyncio
-import contextlib
-import json
-import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
+The loop is asked by a question in its intake; what it answered last is what the status message says.
+"""
+
+import itertools
 from typing import Any, Literal
 
-import structlog
-
 from engine.facts.host import Source
-from engine.facts.timestamps import Micros, from_micros, rfc3339
-from engine.messages.cloudevents import StatusData
-from engine.pipeline.loop import Sidecar
-from engine.ports.broker import LinkState
+from engine.facts.timestamps import from_micros
+from engine.messages.cloudevents import StatusData, last_will, status_event
+from engine.pipeline.report import Report
+from engine.ports.broker import LinkState, Message, Publisher
+from engine.sidecar.sidecar import Sidecar
 from engine.version import JOINS_MENDED
 
-_log = structlog.get_logger(__name__)
-
 ANSWER_S = 5.0
-"""Who asks has so long to take the answer."""
+"""The loop has so long to answer; a turn takes milliseconds."""
 
-QUESTION_BYTES = 64 * 1024
-ANSWER_BYTES = 16 * 1024 * 1024
-"""A longer line is no question, and no answer."""
+LOOK_S = 1.0
+"""How often it is looked whether the status message would say something else now."""
 
-_ADDRESS_BYTES = 107
-"""`sun_path` has 108 bytes, one of them for the final NUL."""
-
-LISTED = 50
-"""Alerts and jobs listed at most; the counts are of all."""
+ANNOUNCE_S = 30.0
+"""The status message is renewed this often, beside every change that matters."""
 
 
 class Status:
-    """Puts together what is so at the moment it is asked."""
+    """Puts together what is so, from the loop's last report, the journal and the connection to the broker."""
 
     def __init__(
-        self, sidecar: Sidecar, link: Callable[[], LinkState], *, version: str, started: Micros, watching: tuple[str, ...]
+        self,
+        sidecar: Sidecar,
+        link: LinkState,
+        *,
+        version: str,
+        rules_version: str = "",
+        watching: tuple[str, ...] = (),
+        broker_where: str = "",
     ) -> None:
         self._sidecar = sidecar
         self._link = link
         self._version = version
-        self._started = started
         self._watching = watching
+        self._broker_where = broker_where
+        self._started = sidecar.clock.wall()
+        self._numbers = itertools.count(1)
+        self._report = Report(rules_version=rules_version)
+        self._silent = False
         self.state: Literal["online", "offline"] = "online"
-        self.broker_where = ""
+
+    async def refresh(self) -> None:
+        """Ask the loop how it stands. One that does not answer stands in the status."""
+        try:
+            self._report = await self._sidecar.intake.ask("summary", timeout_s=ANSWER_S)
+        except TimeoutError:
+            self._silent = True
+        else:
+            self._silent = False
+
+    @property
+    def source_states(self) -> dict[str, Source]:
+        """Sources by name, as the loop reported them last."""
+        return self._report.sources
+
+    def message(self) -> Message:
+        """The status message."""
+        event_id = f"status-{self._started}-{next(self._numbers)}"
+        return status_event(self.data(), at=self._sidecar.clock.wall(), event_id=event_id)
+
+    def will(self) -> Message:
+        """What the broker says in our name when we are gone."""
+        return last_will(host=self._sidecar.options.host, version=self._version, at=self._sidecar.clock.wall())
 
     def data(self) -> StatusData:
-        """For the retained status message."""
-        sidecar = self._sidecar
-        sources = self._sources()
-        losses = {f"outbox_{kind}": number for kind, number in sidecar.keeper.lost.items()}
-        losses |= {name: source.lost for name, source in sources.items() if source.lost}
-        policy = sidecar.options.policy
+        """For the status message."""
+        sidecar, report = self._sidecar, self._report
+        losses = {f"outbox_{kind}": number for kind, number in sidecar.writer.lost.items()}
+        losses |= {name: source.lost for name, source in report.sources.items() if source.lost}
         return StatusData(
             state=self.state,
             host=sidecar.options.host,
             version=self._version,
-            mode=policy.mode,
-            frozen=sidecar.options.frozen(),
-            rules_version=sidecar.options.rules_version,
-            rules=len(sidecar.core.ruleset.rules),
+            mode=sidecar.options.policy.mode,
+            frozen=report.frozen,
+            rules_version=report.rules_version,
+            rules=report.rules,
             since=from_micros(self._started),
-            outbox_depth=sidecar.keeper.depth,
+            outbox_depth=sidecar.writer.depth,
             losses=losses,
-            sources={name: source.status for name, source in sorted(sources.items())},
-            firing=sum(state.firing for state in sidecar.core.alerts.states.values()),
-            troubles=self.troubles(),
+            sources={name: source.status for name, source in sorted(report.sources.items())},
+            firing=report.firing,
+            troubles=self.problems(),
         )
 
-    def troubles(self) -> list[str]:
-        """What dockwarden itself suffers from."""
-        sidecar, troubles = self._sidecar, []
+    def problems(self) -> list[str]:
+        """What dockwarden itself suffers from, a sentence each."""
+        problems: list[str] = []
         if not JOINS_MENDED:
-            troubles.append("durable-rules is not the mended build and may end the process: install it by scripts/durable-rules")
-        if sidecar.keeper.trouble:
-            troubles.append(f"journal: {sidecar.keeper.trouble}; acting is stopped")
-        link = self._link()
+            problems.append("durable-rules is not the mended build and may end the process: install it by scripts/durable-rules")
+        if self._silent:
+            problems.append(f"the loop has not answered within {ANSWER_S:g} s")
+        if self._sidecar.writer.problem:
+            problems.append(f"journal: {self._sidecar.writer.problem}; acting is stopped")
+        link = self._link
         if not link.connected and link.last_error:
-            troubles.append(f"broker: {link.last_error}")
+            problems.append(f"broker: {link.last_error}")
         for topic, reason in list(link.denied_topics.items())[:5]:
-            troubles.append(f"broker: {topic} is denied: {reason}")
-        if sidecar.repairs.executor is not None:
-            troubles += [f"action {name} is stopped: it kept failing" for name in sidecar.repairs.executor.breakers_open()]
-        for name, source in sorted(self._sources().items()):
+            problems.append(f"broker: {topic} is denied: {reason}")
+        problems += [f"action {name} is stopped: it kept failing" for name in self._report.breakers_open]
+        for name, source in sorted(self._report.sources.items()):
             if source.status != "ok" and name not in ("journal", "broker"):
-                troubles.append(f"source {name}: {source.status}{': ' + source.error if source.error else ''}")
-        return troubles
+                problems.append(f"source {name}: {source.status}{': ' + source.error if source.error else ''}")
+        return problems
 
-    def _sources(self) -> dict[str, Source]:
-        return {item.fact.name: item.fact for item in self._sidecar.core.memory if isinstance(item.fact, Source)}
+    async def answer(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Answer a question of the status socket.
 
-    def full(self) -> dict[str, Any]:
+        Raises:
+            TimeoutError: the loop has not answered in time.
+        """
+        if question.get("ask") == "why-not":
+            rule = str(question.get("rule", ""))
+            return dict(await self._sidecar.intake.ask("why-not", rule=rule, timeout_s=ANSWER_S))
+        return await self.full()
+
+    async def full(self) -> dict[str, Any]:
         """For `dockwarden status`."""
-        sidecar, link = self._sidecar, self._link()
-        jobs = (
-            sorted(sidecar.repairs.executor.jobs.values(), key=lambda job: job.due)
-            if sidecar.repairs.executor is not None
-            else []
-        )
-        alerts = [state for state in sidecar.core.alerts.states.values() if state.firing]
+        self._report = report = await self._sidecar.intake.ask("status", timeout_s=ANSWER_S)
+        link = self._link
         return {
             **self.data().model_dump(mode="json", by_alias=True, exclude_none=True),
             "watching": list(self._watching),
             "broker": {
-                "where": self.broker_where,
+                "where": self._broker_where,
                 "connected": link.connected,
                 "protocol": link.protocol,
                 "published": link.published,
             },
-            "memory": sidecar.core.status(),
-            "kinds": _count(item.identity[0] for item in sidecar.core.memory),
-            "counters": dict(sorted(sidecar.counters.items())),
-            "intake": sidecar.intake.depth,
-            "last_fact_at": rfc3339(sidecar.last_fact_at) if sidecar.last_fact_at else None,
-            "alerts": [
-                {
-                    "rule": state.rule,
-                    "key": state.key,
-                    "severity": state.details["severity"],
-                    "text": state.details["text"],
-                    "since": rfc3339(state.details["starts_at"]),
-                    "count": state.details["count"],
-                    "acknowledged_by": sidecar.alerting.acked.get((state.rule, state.key)),
-                }
-                for state in sorted(alerts, key=lambda state: state.details["starts_at"])[:LISTED]
-            ],
-            "jobs": [job.describe() for job in jobs[:LISTED]],
-            "jobs_scheduled": len(jobs),
-            "recent": list(sidecar.recent)[-20:],
+            **report.details,
         }
 
 
-def _count(names: Any) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for name in names:
-        counts[name] = counts.get(name, 0) + 1
-    return dict(sorted(counts.items()))
+async def announce(status: Status, publisher: Publisher, sidecar: Sidecar) -> None:
+    """Renew the status message: at a slow pace, and when what it says of problems, alerts or freezing has changed."""
+    announced: Any = None
+    quiet_s = 0.0
+    while True:
+        await status.refresh()
+        data = status.data()
+        now = (data.troubles, data.frozen, data.firing, data.rules_version, data.sources)
+        if now != announced or quiet_s >= ANNOUNCE_S:
+            announced, quiet_s = now, 0.0
+            publisher.announce()
+            await _report_broker(status, publisher.state, sidecar)
+        await sidecar.clock.sleep(LOOK_S)
+        quiet_s += LOOK_S
 
 
-class StatusSocket:
-    """Answers one JSON question per connection on a unix socket that only the same user may open."""
-
-    def __init__(self, path: Path, answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-        self._path = path
-        self._answer = answer
-
-    async def run(self) -> None:
-        """Serve until cancelled."""
-        self._path.unlink(missing_ok=True)
-        with _fitting(self._path) as path:
-            server = await asyncio.start_unix_server(self._serve, path, limit=QUESTION_BYTES)
-        self._path.chmod(0o600)
-        try:
-            await server.serve_forever()
-        finally:
-            server.close()
-            self._path.unlink(missing_ok=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            async with asyncio.timeout(ANSWER_S):
-                question = json.loads(await reader.readline() or b"{}")
-                answer = self._answer(question if isinstance(question, dict) else {})
-                writer.write(json.dumps(answer, default=str).encode() + b"\n")
-                await writer.drain()
-        except (TimeoutError, OSError, ValueError, RecursionError) as error:  # RecursionError: brackets without end
-            _log.info("a question on the status socket could not be answered", action="status", error=str(error))
-        finally:
-            writer.close()
-            with contextlib.suppress(TimeoutError, OSError):
-                async with asyncio.timeout(1.0):
-                    await writer.wait_closed()
-
-
-async def ask(path: Path, question: dict[str, Any]) -> dict[str, Any]:
-    """Ask a running sidecar.
-
-    Raises:
-        OSError: nobody listens there.
-        TimeoutError: no answer came.
-        ValueError: what came is no answer.
-    """
-    async with asyncio.timeout(ANSWER_S):
-        with _fitting(path) as fitting:
-            reader, writer = await asyncio.open_unix_connection(fitting, limit=ANSWER_BYTES)
-        try:
-            writer.write(json.dumps(question).encode() + b"\n")
-            await writer.drain()
-            return dict(json.loads(await reader.readline()))
-        finally:
-            writer.close()
-
-
-@contextlib.contextmanager
-def _fitting(path: Path) -> Iterator[str]:
-    """The path as the address of a unix socket, which has 107 bytes at most (unix(7)): a longer one by way of its folder."""
-    if len(os.fsencode(path)) <= _ADDRESS_BYTES:
-        yield str(path)
+async def _report_broker(status: Status, link: LinkState, sidecar: Sidecar) -> None:
+    """The connection's state is a fact too."""
+    state: Literal["ok", "lost"] = "ok" if link.connected and not link.denied_topics else "lost"
+    error = None if state == "ok" else link.last_error or next(iter(link.denied_topics.values()), "not connected yet")
+    before = status.source_states.get("broker")
+    if before is not None and (before.status, before.error) == (state, error):
         return
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{folder}/{path.name}"
-    finally:
-        os.close(folder)
+    now = sidecar.clock.wall()
+    at = from_micros(now)
+    fact = Source(at=at, source="dockwarden", name="broker", status=state, since=at, error=error, fact_id=f"broker-{now}")
+    await sidecar.intake.sink("broker").put([fact])

@@ -47,7 +47,7 @@ class Tasks:
         if self._stopping:
             return
         error = None if task.cancelled() else task.exception()
-        _log.critical("a task ended unexpectedly", action="task_ended", task=name, error=repr(error), exc_info=error)
+        _log.critical("task_ended", task=name, error=repr(error), exc_info=error)
         if self.error is None:
             why = "although it should not" if error is None else f"with an error: {str(error) or type(error).__name__}"
             self.error = TaskEndedError(f"task {name} ended {why}")
@@ -55,7 +55,7 @@ class Tasks:
         self.ended.set()
 
     async def stop(self, name: str, deadline_s: float) -> None:
-        """End one task; says so when it does not end in time."""
+        """End one task; logs when it does not end in time."""
         task = self._tasks.pop(name, None)
         if task is not None:
             task.remove_done_callback(self._done)
@@ -81,7 +81,7 @@ async def _end(tasks: list["asyncio.Task[None]"], deadline_s: float) -> None:
                 task.cancel()
             _, stuck = await asyncio.wait(stuck, timeout=deadline_s / 2)
     for task in stuck:
-        _log.error("a task does not end", action="task_stuck", task=task.get_name())
+        _log.error("task_stuck", task=task.get_name())
     for task in tasks:
         if task.done() and not task.cancelled() and task.exception() is not None:
-            _log.error("a task ended with an error", action="task_error", task=task.get_name(), error=repr(task.exception()))
+            _log.error("task_failed_at_stop", task=task.get_name(), error=repr(task.exception()))

@@ -21,13 +21,14 @@ from engine.facts.docker import ContainerEvent
 from engine.facts.timestamps import from_micros
 from engine.guardrails import Policy
 from engine.journal import Journal
-from engine.journal.writer import Keeper
-from engine.pipeline.clock import wall_clock
-from engine.pipeline.intake import Intake
-from engine.pipeline.loop import Options, Sidecar
+from engine.pipeline.intake import RulesAccepted
+from engine.pipeline.turn import Options
+from engine.ports.clock import SystemClock
 from engine.rules.findings import Report
 from engine.rules.model import RuleSet
 from engine.rules.reader import RuleTexts, read_texts
+from engine.sidecar.commands import FreezeFile
+from engine.sidecar.sidecar import build_sidecar
 
 SHIPPED = Path(__file__).parents[2] / "rules"
 CHANGED = """
@@ -62,21 +63,23 @@ def resident_kib() -> int:
 async def measure(reloads: int, folder: Path) -> None:
     """Print a line ten times on the way."""
     texts = read_texts(SHIPPED, (), Report())
-    keeper = Keeper(Journal.open(folder / "journal.db"))
+    journal, clock = Journal.open(folder / "journal.db"), SystemClock()
     options = Options(host="h1", policy=Policy())
-    sidecar = Sidecar(ruleset=version(texts, 0), entries={}, intake=Intake(), keeper=keeper, options=options)
-    await sidecar.turn(0.0)
+    freeze = FreezeFile(folder / "freeze")
+    sidecar = build_sidecar(version(texts, 0), journal, {}, clock, state=journal.load(), options=options, freeze=freeze)
+    await sidecar.loop.turn(0.0)
     step = max(1, reloads // 10)
     before, started, in_force = resident_kib(), time.perf_counter(), 0.0
     for number in range(1, reloads + 1):
         ruleset = version(texts, number)
         began = time.perf_counter()
-        sidecar.replace_rules(ruleset, str(number))
+        await sidecar.intake.put(RulesAccepted(ruleset, str(number)))
+        await sidecar.loop.turn(0.0)
         in_force += time.perf_counter() - began
-        at = from_micros(wall_clock())
+        at = from_micros(clock.wall())
         event = ContainerEvent(at=at, action="oom", id=f"{number % 100:064x}", fact_id=f"e{number}", ttl=1)
         await sidecar.intake.sink("bench").put([event])
-        await sidecar.turn(0.0)
+        await sidecar.loop.turn(0.0)
         if number % step == 0:
             gc.collect()
             grown = resident_kib() - before
@@ -85,7 +88,7 @@ async def measure(reloads: int, folder: Path) -> None:
                 f"{number} reloads: {resident_kib() / 1024:.1f} MiB, {grown / 1024:+.1f} MiB since the first, "
                 f"{1000 * pace:.0f} ms each, {1000 * in_force / number:.1f} ms of it without the reading"
             )
-    await keeper.close()
+    await sidecar.writer.close()
 
 
 def main() -> None:

@@ -13,12 +13,11 @@ from engine.guardrails import Policy
 from engine.inference.diagnosis import why_not
 from engine.journal.audit_trail import DEPTH, Chain, Link, explain_alert, find, read_audit, withheld
 from engine.journal.records import AuditRow
-from engine.pipeline.clock import wall_clock
 from engine.ports.actions import Outcome
 from engine.replay.player import core_at
 from engine.rules.reader import usable_rules
-from tests.unit.pipeline.loop import DEAD, Loop, container
-from tests.unit.pipeline.support import cid
+from tests.unit.pipeline.loop import DEAD, House, container
+from tests.unit.pipeline.support import START, cid
 from tests.unit.replay.recordings import deaths, storm, write_facts, write_rules
 
 CHAIN = (
@@ -63,13 +62,13 @@ def _depth(link: Link) -> int:
 
 async def _busy(folder: Path) -> None:
     """A dead container whose deletion fails, which leads to a look at its mounts."""
-    loop = Loop(folder, CHAIN)
-    loop.outcomes[cid(1)] = [BUSY]
-    await loop.tell(container(1))
-    await loop.act()
-    await loop.act()
-    assert loop.attempts == [cid(1), cid(1)]
-    await loop.stop()
+    house = House(folder, CHAIN)
+    house.outcomes[cid(1)] = [BUSY]
+    await house.emit(container(1))
+    await house.act()
+    await house.act()
+    assert house.attempts == [cid(1), cid(1)]
+    await house.stop()
 
 
 async def test_an_action_is_explained_down_to_the_first_fact(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,10 +112,10 @@ async def test_json_holds_the_same_tree(tmp_path: Path, capsys: pytest.CaptureFi
 
 async def test_a_fact_stands_at_its_own_time(tmp_path: Path) -> None:
     """A fact is as old as it says, not as the decision on it."""
-    loop = Loop(tmp_path)
-    at = wall_clock() - 3600 * SECOND
-    await loop.tell(container(1, at=from_micros(at)))
-    await loop.stop()
+    house = House(tmp_path)
+    at = START - 3600 * SECOND
+    await house.emit(container(1, at=from_micros(at)))
+    await house.stop()
     because = explain_alert(tmp_path / "journal.db", "dead-container", None)["because"]
     assert because["because"][0]["at"] == rfc3339(at)
 
@@ -124,20 +123,20 @@ async def test_a_fact_stands_at_its_own_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize("what", [None, "dead-container", f"dead-container/{cid(1)}", "remove_container", cid(1), cid(1)[:12]])
 async def test_things_are_found_by_any_of_their_names(tmp_path: Path, what: str | None) -> None:
     """Nothing: the newest alert; a rule, an alert, an action, a target, the beginning of one."""
-    loop = Loop(tmp_path)
-    await loop.tell(container(1))
-    await loop.stop()
+    house = House(tmp_path)
+    await house.emit(container(1))
+    await house.stop()
     assert find(read_audit(tmp_path / "journal.db"), what).rule == "dead-container"
 
 
 async def test_what_is_not_there_is_said_with_what_is(tmp_path: Path) -> None:
     """A misspelt name gets the names that there are; an empty audit says that it is empty."""
-    loop = Loop(tmp_path)
-    await loop.turn()
+    house = House(tmp_path)
+    await house.turn()
     with pytest.raises(DockwardenError, match="no alert was raised yet"):
         find(read_audit(tmp_path / "journal.db"), None)
-    await loop.tell(container(1))
-    await loop.stop()
+    await house.emit(container(1))
+    await house.stop()
     with pytest.raises(DockwardenError, match=f"dead-container/{cid(1)}"):
         _explain(tmp_path, "ded-container")
 
@@ -147,9 +146,9 @@ async def test_the_guard_that_kept_an_action_back_is_named(
     tmp_path: Path, mode: Literal["act", "observe"], protected: bool, verdict: str
 ) -> None:
     """A protected container and mode observe: both stand in the answer to why nothing was done, with the reason."""
-    loop = Loop(tmp_path, policy=Policy(mode=mode))
-    await loop.tell(container(1, protected=protected))
-    await loop.stop()
+    house = House(tmp_path, policy=Policy(mode=mode))
+    await house.emit(container(1, protected=protected))
+    await house.stop()
     (entry,) = withheld(tmp_path / "journal.db", "dead-container")
     assert f"rule dead-container: remove_container 000000000000 {verdict}: " in entry
 

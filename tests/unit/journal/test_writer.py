@@ -10,21 +10,22 @@ import pytest
 
 from engine.journal import Batch, Journal, backlog
 from engine.journal.records import AuditRow, Committed
-from engine.journal.writer import RETRY_S, Keeper
+from engine.journal.writer import RETRY_S, JournalWriter
 from engine.ports.broker import OutboxRow, RowKind
+from tests.clocks import FixedClock
 
 FIRST = 1_001
 """Number of the first message of a journal that was begun at 1,000 milliseconds."""
 
 
 class Disk:
-    """A journal with its keeper, and the say over whether the disk takes more."""
+    """A journal with its writer, and the say over whether the disk takes more."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.seconds = 0.0
+        self.clock = FixedClock(1_000_000)
         self.journal = Journal.open(path, now=1_000_000)
-        self.keeper = Keeper(self.journal, now=1_000_000, clock=lambda: self.seconds)
+        self.writer = JournalWriter(self.journal, self.clock)
 
     def fill(self) -> None:
         """From now on there is no room for another page."""
@@ -34,19 +35,19 @@ class Disk:
     def make_room(self) -> None:
         """Take the bound away."""
         self.journal._db.execute("PRAGMA max_page_count = 1000000")
-        self.seconds += RETRY_S
+        self.clock.advance(RETRY_S)
 
     def row(self, kind: RowKind = "alert", topic: str = "t", size: int = 9_000) -> OutboxRow:
         """A message that needs more than a page."""
-        return OutboxRow(topic=topic, payload=bytes(size), kind=kind, seq=self.keeper.next_seq())
+        return OutboxRow(topic=topic, payload=bytes(size), kind=kind, seq=self.writer.next_seq())
 
     async def seqs(self, limit: int = 100, after: int = 0) -> list[int]:
         """Numbers of what waits, as the publisher would get it."""
-        return [row.seq for row in await self.keeper.batch(limit, after=after)]
+        return [row.seq for row in await self.writer.batch(limit, after=after)]
 
     async def reopened(self) -> Journal:
         """What a restart finds."""
-        await self.keeper.close()
+        await self.writer.close()
         return Journal.open(self.path)
 
 
@@ -55,28 +56,28 @@ async def disk(tmp_path: Path) -> AsyncIterator[Disk]:
     """A fresh journal; closed at the end."""
     disk = Disk(tmp_path / "journal.db")
     yield disk
-    await disk.keeper.close()
+    await disk.writer.close()
 
 
 class TestFullDisk:
-    async def test_what_cannot_be_written_is_held_and_published_from_memory(self, disk: Disk) -> None:
+    async def test_what_cannot_be_written_is_backlog_and_published_from_memory(self, disk: Disk) -> None:
         """An alert is not lost while the disk is full, and it is said that nothing is being kept."""
-        await disk.keeper.commit(Batch(outbox=[disk.row()]))
+        await disk.writer.commit(Batch(outbox=[disk.row()]))
         disk.fill()
-        assert not await disk.keeper.commit(Batch(outbox=[disk.row()]))
-        assert not disk.keeper.healthy
-        assert "full" in str(disk.keeper.trouble)
+        assert not await disk.writer.commit(Batch(outbox=[disk.row()]))
+        assert not disk.writer.healthy
+        assert "full" in str(disk.writer.problem)
         assert await disk.seqs() == [FIRST, FIRST + 1]
-        assert disk.keeper.depth == 2
+        assert disk.writer.depth == 2
 
     async def test_when_there_is_room_again_all_of_it_is_kept_in_order(self, disk: Disk) -> None:
         """Nothing that was decided meanwhile is forgotten."""
         disk.fill()
         for number in range(3):
-            await disk.keeper.commit(Batch(cursors={"docker": str(number)}, outbox=[disk.row()]))
+            await disk.writer.commit(Batch(cursors={"docker": str(number)}, outbox=[disk.row()]))
         disk.make_room()
-        assert await disk.keeper.commit(Batch(audit=[AuditRow(1, "alert", "firing")]))
-        assert disk.keeper.healthy
+        assert await disk.writer.commit(Batch(audit=[AuditRow(1, "alert", "firing")]))
+        assert disk.writer.healthy
         with await disk.reopened() as journal:
             assert [row.seq for row in journal.outbox(10)] == [FIRST, FIRST + 1, FIRST + 2]
             assert journal.load().cursors == {"docker": "2"}
@@ -85,49 +86,49 @@ class TestFullDisk:
     async def test_a_message_published_from_memory_is_not_published_again(self, disk: Disk) -> None:
         """Neither before nor after the disk has room again; and it is not waited for."""
         disk.fill()
-        await disk.keeper.commit(Batch(outbox=[disk.row(), disk.row()]))
-        await disk.keeper.done([FIRST])
+        await disk.writer.commit(Batch(outbox=[disk.row(), disk.row()]))
+        await disk.writer.done([FIRST])
         assert await disk.seqs() == [FIRST + 1]
-        assert disk.keeper.depth == 1
+        assert disk.writer.depth == 1
         disk.make_room()
-        await disk.keeper.commit(Batch(cursors={"docker": "1"}))
+        await disk.writer.commit(Batch(cursors={"docker": "1"}))
         assert await disk.seqs() == [FIRST + 1]
 
     async def test_a_message_of_the_file_that_cannot_be_deleted_is_not_published_again(self, disk: Disk) -> None:
         """A reconnection asks from the start: what the broker took already is left out, and what comes behind is found."""
-        await disk.keeper.commit(Batch(outbox=[disk.row() for _ in range(5)]))
+        await disk.writer.commit(Batch(outbox=[disk.row() for _ in range(5)]))
         disk.fill()
-        await disk.keeper.commit(Batch(outbox=[disk.row()]))
-        await disk.keeper.done([FIRST, FIRST + 1, FIRST + 2])
+        await disk.writer.commit(Batch(outbox=[disk.row()]))
+        await disk.writer.done([FIRST, FIRST + 1, FIRST + 2])
         assert await disk.seqs(limit=1) == [FIRST + 3]
         assert await disk.seqs() == [FIRST + 3, FIRST + 4, FIRST + 5]
-        assert disk.keeper.depth == 3
-        await disk.keeper.done([FIRST + 3, FIRST + 4, FIRST + 5])
-        await asyncio.wait_for(disk.keeper.drained(), 1.0)
+        assert disk.writer.depth == 3
+        await disk.writer.done([FIRST + 3, FIRST + 4, FIRST + 5])
+        await asyncio.wait_for(disk.writer.drained(), 1.0)
 
     async def test_the_disk_is_not_asked_with_every_batch(self, disk: Disk) -> None:
         """A storm while it is full does not write all that is held again and again."""
         tries = _counted(disk)
         disk.fill()
         for _ in range(50):
-            await disk.keeper.commit(Batch(outbox=[disk.row()]))
+            await disk.writer.commit(Batch(outbox=[disk.row()]))
         assert len(tries) == 1
-        disk.seconds += RETRY_S
-        await disk.keeper.commit(Batch())
+        disk.clock.advance(RETRY_S)
+        await disk.writer.commit(Batch())
         assert len(tries) == 2
 
     async def test_a_stop_tries_once_more_whatever_the_pause(self, disk: Disk) -> None:
         """What is held at the end is written if there is room by then."""
         disk.fill()
-        await disk.keeper.commit(Batch(outbox=[disk.row()]))
+        await disk.writer.commit(Batch(outbox=[disk.row()]))
         disk.journal._db.execute("PRAGMA max_page_count = 1000000")
         with await disk.reopened() as journal:
             assert len(journal.outbox(10)) == 1
 
-    async def test_what_is_held_is_bounded_and_alerts_go_last(self, disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_what_is_backlog_is_bounded_and_alerts_go_last(self, disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
         """Outcomes go before alerts that are overtaken, those before resolved ones, those before what fires; all are counted."""
-        monkeypatch.setattr(backlog, "HELD_ROWS", 3)
-        monkeypatch.setattr(backlog, "HELD_AUDIT", 2)
+        monkeypatch.setattr(backlog, "BACKLOG_ROWS", 3)
+        monkeypatch.setattr(backlog, "BACKLOG_AUDIT", 2)
         disk.fill()
         kinds: list[tuple[RowKind, str]] = [
             ("alert", "a"),
@@ -140,20 +141,20 @@ class TestFullDisk:
         ]
         for kind, topic in kinds:
             row = disk.row(kind, topic)
-            await disk.keeper.commit(Batch(outbox=[row], audit=[AuditRow(row.seq, "alert", "firing")]))
-        rows = await disk.keeper.batch(100)
+            await disk.writer.commit(Batch(outbox=[row], audit=[AuditRow(row.seq, "alert", "firing")]))
+        rows = await disk.writer.batch(100)
         assert [(row.kind, row.topic) for row in rows] == [("alert", "c"), ("alert", "a"), ("alert", "d")]
-        assert disk.keeper.lost == {"action": 1, "reply": 1, "alert": 1, "resolved": 1}
-        assert disk.keeper._held is not None
-        assert len(disk.keeper._held.audit) == 2
+        assert disk.writer.lost == {"action": 1, "reply": 1, "alert": 1, "resolved": 1}
+        assert disk.writer._backlog is not None
+        assert len(disk.writer._backlog.audit) == 2
 
 
 class TestCancelling:
     async def test_a_commit_whose_caller_is_cancelled_is_kept_all_the_same(self, disk: Disk) -> None:
         """At a stop, the core has moved on: a batch that was lost would be missing for ever."""
         gate = _gated(disk)
-        first = asyncio.create_task(disk.keeper.commit(Batch(cursors={"a": "1"})), name="first")
-        second = asyncio.create_task(disk.keeper.commit(Batch(cursors={"b": "2"})), name="second")
+        first = asyncio.create_task(disk.writer.commit(Batch(cursors={"a": "1"})), name="first")
+        second = asyncio.create_task(disk.writer.commit(Batch(cursors={"b": "2"})), name="second")
         await asyncio.sleep(0)
         for task in (first, second):
             task.cancel()
@@ -167,7 +168,7 @@ class TestCancelling:
     async def test_commits_at_once_are_kept_in_their_order(self, disk: Disk) -> None:
         """The later cursor wins, the numbers rise."""
         await asyncio.gather(
-            *(disk.keeper.commit(Batch(cursors={"a": str(number)}, outbox=[disk.row(size=10)])) for number in range(20))
+            *(disk.writer.commit(Batch(cursors={"a": str(number)}, outbox=[disk.row(size=10)])) for number in range(20))
         )
         assert await disk.seqs() == list(range(FIRST, FIRST + 20))
         with await disk.reopened() as journal:
@@ -177,27 +178,27 @@ class TestCancelling:
 class TestOutbox:
     async def test_who_waits_is_woken_by_a_message(self, disk: Disk) -> None:
         """Also by one that is held in memory alone."""
-        await disk.keeper.commit(Batch(outbox=[disk.row()]))
-        waiting = asyncio.create_task(disk.keeper.wait(after=FIRST), name="waiting")
+        await disk.writer.commit(Batch(outbox=[disk.row()]))
+        waiting = asyncio.create_task(disk.writer.wait(after=FIRST), name="waiting")
         disk.fill()
-        await disk.keeper.commit(Batch(cursors={"a": "1"}))
+        await disk.writer.commit(Batch(cursors={"a": "1"}))
         assert not waiting.done()
-        await disk.keeper.commit(Batch(outbox=[disk.row()]))
+        await disk.writer.commit(Batch(outbox=[disk.row()]))
         await asyncio.wait_for(waiting, 5.0)
 
     async def test_a_refused_message_goes_and_counts_as_lost(self, disk: Disk) -> None:
         """One that the broker can never take does not stand before the others."""
-        await disk.keeper.commit(Batch(outbox=[disk.row(), disk.row()]))
-        await disk.keeper.refused(FIRST, "too large")
+        await disk.writer.commit(Batch(outbox=[disk.row(), disk.row()]))
+        await disk.writer.refused(FIRST, "too large")
         assert await disk.seqs() == [FIRST + 1]
-        assert disk.keeper.lost == {"refused": 1}
+        assert disk.writer.lost == {"refused": 1}
 
     async def test_numbers_go_on_above_those_of_a_process_that_could_not_write_them_down(self, tmp_path: Path) -> None:
         """Consumers drop a number that they know: one that was published from memory must not come again."""
-        before = Keeper(Journal.open(tmp_path / "journal.db", now=1_000_000), now=1_000_000)
+        before = JournalWriter(Journal.open(tmp_path / "journal.db", now=1_000_000), FixedClock(1_000_000))
         used = before.next_seq()  # published, never written: the disk was full
         await before.close()
-        after = Keeper(Journal.open(tmp_path / "journal.db", now=2_000_000), now=2_000_000)
+        after = JournalWriter(Journal.open(tmp_path / "journal.db", now=2_000_000), FixedClock(2_000_000))
         assert after.next_seq() > used
         await after.close()
 

@@ -1,4 +1,4 @@
-"""A sidecar without a host: rules, facts by hand, a real journal, actions whose outcome the test decides."""
+"""A sidecar without a host: rules, facts by hand, a real journal, actions whose outcome the test decides, a clock that stands."""
 
 import json
 from collections.abc import Mapping
@@ -11,16 +11,14 @@ from engine.facts.docker import Container
 from engine.facts.timestamps import from_micros
 from engine.guardrails import Policy
 from engine.journal import Journal
-from engine.journal.writer import Keeper
-from engine.pipeline.attempts import Executor
-from engine.pipeline.clock import wall_clock
-from engine.pipeline.intake import Intake
-from engine.pipeline.loop import Sidecar
-from engine.pipeline.options import Options
+from engine.pipeline.turn import Options
 from engine.ports.actions import Outcome
 from engine.rules.model import RuleSet
 from engine.rules.reader import check_texts
-from tests.unit.pipeline.support import cid, settle
+from engine.sidecar.commands import FreezeFile
+from engine.sidecar.sidecar import build_sidecar
+from tests.clocks import FixedClock
+from tests.unit.pipeline.support import START, cid, settle
 
 DEAD = b"""
 rules:
@@ -46,56 +44,57 @@ def rules(text: bytes = DEAD) -> RuleSet:
 
 
 def container(number: int, status: str = "dead", **more: Any) -> Container:
-    """A container as it is now."""
-    body = {"id": cid(number), "name": f"box{number}", "status": status, "at": from_micros(wall_clock()), **more}
+    """A container as it is at the start."""
+    body = {"id": cid(number), "name": f"box{number}", "status": status, "at": from_micros(START), **more}
     return Container.model_validate(body)
 
 
 def gone(number: int) -> Retraction:
     """A container that is no more."""
-    return Retraction(retract="container", key=cid(number), at=from_micros(wall_clock()))
+    return Retraction(retract="container", key=cid(number), at=from_micros(START))
 
 
-class Loop:
-    """A sidecar, its journal and its executor; nothing runs by itself."""
+class House:
+    """A sidecar and its journal; nothing runs by itself."""
 
-    def __init__(self, folder: Path, text: bytes = DEAD, policy: Policy | None = None) -> None:
+    def __init__(self, folder: Path, text: bytes = DEAD, policy: Policy | None = None, clock: Any = None) -> None:
         self.path = folder / "journal.db"
         self.text = text
         self.policy = policy or Policy(mode="act")
-        self.journal = Journal.open(self.path)
-        self.keeper = Keeper(self.journal)
-        state = self.journal.load()
-        self.intake = Intake()
-        self.frozen = False
-        options = Options(host="h1", policy=self.policy, rules_version="v1", frozen=lambda: self.frozen)
-        self.sidecar = Sidecar(ruleset=rules(text), entries=state.core, intake=self.intake, keeper=self.keeper, options=options)
+        self.clock: Any = clock or FixedClock(START)
+        """`FixedClock`, unless the test has another one."""
+        self.journal = Journal.open(self.path, now=self.clock.wall())
         self.outcomes: dict[str, list[Outcome]] = {}
         self.attempts: list[str] = []
-        names = ("remove_container", "inspect_mounts", "retry_now")
-        self.executor = Executor(
-            actions={name: _Scripted(name, self) for name in names},
-            policy=self.policy,
-            intake=self.intake,
-            judge=self.sidecar.repairs.judge_now,
-            now=wall_clock,
+        """Containers tried, in order."""
+        self.freeze = FreezeFile(folder / "freeze")
+        self.sidecar = build_sidecar(
+            rules(text),
+            self.journal,
+            {name: _Scripted(name, self) for name in ("remove_container", "inspect_mounts")},
+            self.clock,
+            state=self.journal.load(),
+            options=Options(host="h1", policy=self.policy),
+            freeze=self.freeze,
+            rules_version="v1",
         )
-        self.executor.dropped = self.sidecar.repairs.dropped
-        self.sidecar.repairs.executor = self.executor
-        self.sidecar.take_back(state.retries, state.memory)
+        self.intake = self.sidecar.intake
+        self.writer = self.sidecar.writer
+        self.loop = self.sidecar.loop
+        self.jobs = self.loop.schedule.jobs
 
-    async def tell(self, *facts: Fact | Retraction, cursor: str | None = None) -> None:
-        """Facts of one source, and what follows from them."""
+    async def emit(self, *facts: Fact | Retraction, cursor: str | None = None) -> None:
+        """Facts of one source, and what follows from them; attempts that begin have not reached the world yet."""
         await self.intake.sink("docker").put(list(facts), cursor=cursor)
         await self.turn()
 
     async def turn(self) -> None:
         """One turn of the loop with what is there."""
-        await self.sidecar.turn(0.0)
+        await self.loop.turn(0.0)
 
     async def act(self) -> None:
-        """Start what is due, let it end, and take the ends in."""
-        self.executor._start_due()
+        """Start what is due, let every attempt end, and take the ends in."""
+        await self.turn()
         await settle()
         while self.intake.depth:
             await self.turn()
@@ -110,35 +109,36 @@ class Loop:
         return [(data["status"], data["key"]) for data in self.messages() if data.get("schema") == "dockwarden.alert.v1"]
 
     def verdicts(self, kind: str) -> list[str]:
-        """What the audit says became of decisions of a kind, oldest first."""
+        """What the audit has of decisions of a kind, oldest first."""
         return [row.verdict for row in self.journal.audit() if row.kind == kind]
 
     async def stop(self) -> None:
         """End in order."""
-        await self.sidecar.last_turn()
-        await self.keeper.close()
+        await self.loop.finish()
+        await self.writer.close()
 
     async def die(self) -> None:
-        """End as kill -9 would: what is not committed is gone."""
-        await self.keeper.close()
+        """End as kill -9 would: what is not committed is gone, and so is every attempt."""
+        await self.sidecar.attempts.cancel(1.0)
+        await self.writer.close()
 
-    async def reborn(self) -> Self:
+    async def restarted(self) -> Self:
         """What a restart makes of the journal after a death."""
         await self.die()
-        return type(self)(self.path.parent, self.text, self.policy)
+        return type(self)(self.path.parent, self.text, self.policy, self.clock)
 
 
 class _Scripted:
     """An action with outcomes prepared by target; without one it succeeds."""
 
-    def __init__(self, name: str, loop: Loop) -> None:
+    def __init__(self, name: str, house: House) -> None:
         self.name = name
-        self._loop = loop
+        self._house = house
 
     async def run(self, params: Mapping[str, Any]) -> Outcome:
         target = str(params.get("container", ""))
-        self._loop.attempts.append(target)
-        prepared = self._loop.outcomes.get(target, [])
+        self._house.attempts.append(target)
+        prepared = self._house.outcomes.get(target, [])
         return prepared.pop(0) if prepared else Outcome(ok=True)
 
 

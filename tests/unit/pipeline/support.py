@@ -1,18 +1,27 @@
-"""Jobs, an executor and actions whose time and outcomes a test decides."""
+"""Jobs, the action stage, and attempts whose time and outcomes a test decides."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from engine.action_catalog import ACTIONS
+from engine.facts.outcomes import ActionResult
 from engine.facts.timestamps import SECOND, Micros
-from engine.guardrails import ACT, Policy, Verdict
+from engine.guardrails import Policy, Verdict
+from engine.inference.core import Core
 from engine.inference.decision import ActionDecision
-from engine.pipeline.attempts import Executor
+from engine.journal.records import Batch
+from engine.pipeline.action_history import ActionHistory
+from engine.pipeline.actions import RETRY_NOW, Actions, RetryNow
+from engine.pipeline.attempts import Attempts
 from engine.pipeline.intake import AttemptEnded, Intake
 from engine.pipeline.jobs import Job
-from engine.ports.actions import Outcome
-from engine.rules.model import Rate, Retry
+from engine.pipeline.schedule import Schedule
+from engine.pipeline.turn import Options, Turn
+from engine.ports.actions import Action, Outcome
+from engine.rules.model import Rate, Retry, RuleSet
+from tests.clocks import FixedClock
 
 START: Micros = 1_800_000_000 * SECOND
 OK = Outcome(ok=True)
@@ -54,52 +63,100 @@ def job(number: int, **more: Any) -> Job:
 
 
 class Bench:
-    """An executor on a virtual clock. What an attempt of a container comes to is decided by the test, when it likes."""
+    """The action stage with its schedule, and attempts on a virtual clock. What an attempt comes to is decided by the test."""
 
     def __init__(self, policy: Policy | None = None, names: tuple[str, ...] = ("remove_container",)) -> None:
-        self.seconds = 0.0
-        self.intake = Intake()
-        self.verdict: Verdict | None = ACT
-        self.judged = 0
-        self.dropped: list[tuple[str, str]] = []
-        self.attempts: list[str] = []
+        self.clock = FixedClock(START, 0.0)
+        self.core = Core(RuleSet(()))
+        self.frozen = False
+        policy = policy or Policy(mode="act")
+        options = Options(host="h1", policy=policy)
+        self.intake = Intake("h1")
+        self.schedule = Schedule(policy)
+        self.history = ActionHistory()
+        self.actions = _Counting(options=options, schedule=self.schedule, history=self.history, counters=Counter())
+        actions: dict[str, Action] = {name: _Held(name, self) for name in names}
+        actions[RETRY_NOW] = RetryNow()
+        self.attempts = Attempts(actions=actions, policy=policy, intake=self.intake, clock=self.clock)
+        self.batch = Batch()
+        """Of all turns together."""
+        self.tried: list[str] = []
         """Targets tried, in order."""
         self.open: dict[str, asyncio.Future[Outcome]] = {}
-        self.executor = Executor(
-            actions={name: _Held(name, self) for name in names},
-            policy=policy or Policy(mode="act"),
-            intake=self.intake,
-            judge=self._judge,
-            now=self.now,
-            clock=lambda: self.seconds,
+
+    def turn(self) -> Turn:
+        """A turn at this moment."""
+        return Turn(
+            now=self.clock.wall(),
+            monotonic=self.clock.monotonic(),
+            core=self.core,
+            rules_version="v1",
+            can_act=True,
+            frozen=self.frozen,
+            next_seq=lambda: 1,
         )
-        self.executor.dropped = lambda job, reason: self.dropped.append((job.target, reason))
 
-    def now(self) -> Micros:
-        """The virtual wall clock."""
-        return START + round(self.seconds * SECOND)
+    def add(self, *jobs: Job) -> None:
+        """Jobs that a rule asked for, and still wants."""
+        for job in jobs:
+            self.core.active[job.activation] = None  # type: ignore[assignment]  # whether it is there is all that is asked
+            self.schedule.add(job)
 
-    def _judge(self, _job: Job) -> Verdict | None:
-        self.judged += 1
-        return self.verdict
-
-    async def look(self, seconds: float = 0.0) -> float | None:
+    async def look(self, seconds: float = 0.0, *, committed: bool = True) -> float | None:
         """Let time pass, start what is due; seconds until the next look."""
-        self.seconds += seconds
-        pause = self.executor._start_due()
+        self.clock.advance(seconds)
+        turn = self.turn()
+        self.actions.start_due(turn)
+        self.batch.extend(turn.batch)
+        self.attempts.start(self.actions.confirmed(turn, committed=committed))
         await settle()
-        return pause
+        due = self.schedule.next_due
+        return None if due is None else max(0.0, (due - self.clock.wall()) / SECOND)
 
     async def end(self, number: int, outcome: Outcome = OK) -> AttemptEnded:
-        """Let the attempt on a container end so; its end, which the engine has not taken in yet."""
+        """Let the attempt on a container end so; its end, which has not been taken in yet."""
         self.open.pop(cid(number)).set_result(outcome)
-        (entry,) = await self.intake.batch(1, 1.0)
+        (entry,) = await self.intake.take(1, 1.0)
         assert isinstance(entry, AttemptEnded)
         return entry
 
-    def tried(self, number: int) -> int:
+    def take(self, ended: AttemptEnded) -> ActionResult:
+        """Take the end of an attempt in; the fact about it."""
+        turn = self.turn()
+        result = self.actions.take_end(turn, ended)[0]
+        self.batch.extend(turn.batch)
+        assert isinstance(result, ActionResult)
+        return result
+
+    async def over(self, number: int, outcome: Outcome = OK) -> None:
+        """Let an attempt end, and take its end in."""
+        self.take(await self.end(number, outcome))
+
+    def run_now(self, container: str) -> list[Job]:
+        """Let the waiting jobs of a container be due now."""
+        return self.actions.run_now(self.turn(), container, exclude="retry_now")
+
+    @property
+    def dropped(self) -> list[tuple[str, str]]:
+        """Targets of cancelled jobs, and why."""
+        return [(row.target, row.reason) for row in self.batch.audit if row.verdict == "cancelled"]
+
+    @property
+    def judged(self) -> int:
+        """How often a due job was judged."""
+        return self.actions.judged
+
+    def times(self, number: int) -> int:
         """How often a container was tried."""
-        return self.attempts.count(cid(number))
+        return self.tried.count(cid(number))
+
+
+class _Counting(Actions):
+    judged = 0
+
+    def _verdict_now(self, turn: Turn, job: Job) -> Verdict:
+        self.judged += 1
+        return super()._verdict_now(turn, job)
 
 
 class _Held:
@@ -111,7 +168,7 @@ class _Held:
 
     async def run(self, params: Mapping[str, Any]) -> Outcome:
         target = ACTIONS[self.name].target_of(dict(params))
-        self._bench.attempts.append(target)
+        self._bench.tried.append(target)
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._bench.open[target] = future
         return await future

@@ -5,8 +5,9 @@ from typing import Any
 
 from engine.facts.timestamps import SECOND
 from engine.inference.decision import AlertDecision, AlertDetails
+from engine.messages.summary import summary
 from engine.pipeline import action_history
-from engine.pipeline.action_history import Doings, summary
+from engine.pipeline.action_history import ActionHistory, subjects_of_alert
 from tests.unit.pipeline.support import START, cid, job
 
 DETAILS = AlertDetails(
@@ -38,47 +39,50 @@ class TestSummary:
         details = AlertDetails("error", "t", "it was dead", START, START, START + 90 * SECOND, 1, advice="Look.")
         assert summary(details, [], firing=False) == "Resolved: it was dead, from 2027-01-15 08:00:00 to 08:01:30 UTC."
 
-    def test_the_newest_three_doings_with_short_ids(self) -> None:
+    def test_the_newest_three_actions_with_short_ids(self) -> None:
         """A line on a phone has room for no more."""
-        doings = Doings()
+        history = ActionHistory()
         for number in range(5):
-            doings.note(job(number, activation="one"), "failed", START + number, "busy")
-        text = summary(DETAILS, doings.about(replace(about(1), activation="one")), firing=True)
+            history.record(job(number, activation="one"), "failed", START + number, "busy")
+        text = summary(DETAILS, history.about(replace(about(1), activation="one")), firing=True)
         assert text.count("remove_container 000000000000: failed (busy)") == 3
 
 
-class TestDoings:
+class TestHistory:
     def test_an_alert_hears_of_what_was_done_to_its_container(self) -> None:
         """By whatever rule: the alert and the repair need not know each other."""
-        doings = Doings()
-        doings.note(job(1), "done", START)
-        doings.note(job(2), "failed", START)
-        assert [(one.target, one.verdict) for one in doings.about(about(1))] == [(cid(1), "done")]
+        history = ActionHistory()
+        history.record(job(1), "done", START)
+        history.record(job(2), "failed", START)
+        assert [(one.target, one.verdict) for one in history.about(about(1))] == [(cid(1), "done")]
 
     def test_the_newest_word_on_a_thing_counts(self) -> None:
         """Scheduled, then failed, then done: done."""
-        doings = Doings()
+        history = ActionHistory()
         for verdict in ("scheduled", "will be tried again", "done"):
-            doings.note(job(1), verdict, START)
-        assert [one.verdict for one in doings.about(about(1))] == ["done"]
+            history.record(job(1), verdict, START)
+        assert [one.verdict for one in history.about(about(1))] == ["done"]
 
     def test_the_samples_of_a_storm_count_as_its_subjects(self) -> None:
         """What was done to one of its containers was done about the storm."""
-        doings = Doings()
-        doings.note(job(7), "done", START)
-        assert doings.about(about(1, samples=[cid(7)]))
+        history = ActionHistory()
+        history.record(job(7), "done", START)
+        assert history.about(about(1, samples=[cid(7)]))
 
     def test_a_job_concerns_an_alert_by_container_or_by_firing(self) -> None:
         """An alert waits for the answer of an action on its own container, not of any other."""
-        assert Doings.concerns(job(1), about(1))
-        assert not Doings.concerns(job(2), about(1))
-        assert Doings.concerns(job(2, activation="elsewhere"), about(1))
+        for one, concerned in ((job(1), True), (job(2), False), (job(2, activation="elsewhere"), True)):
+            history = ActionHistory()
+            history.attempt_started(one)
+            assert history.has_attempt_in_flight(subjects_of_alert(about(1))) is concerned
+            history.attempt_ended(one)
+            assert not history.has_attempt_in_flight(subjects_of_alert(about(1)))
 
     def test_what_is_remembered_is_bounded(self) -> None:
-        """A storm's doings push the oldest subjects out."""
-        doings = Doings()
+        """A storm's actions push the oldest subjects out."""
+        history = ActionHistory()
         for number in range(action_history.SUBJECTS * 2):
-            doings.note(job(number), "done", START, "x" * 10_000)
-        assert len(doings._by_subject) == action_history.SUBJECTS
-        assert not doings.about(about(0))
-        assert max(len(one.reason) for one in doings.about(about(action_history.SUBJECTS * 2 - 1))) <= 512
+            history.record(job(number), "done", START, "x" * 10_000)
+        assert len(history._by_subject) == action_history.SUBJECTS
+        assert not history.about(about(0))
+        assert max(len(one.reason) for one in history.about(about(action_history.SUBJECTS * 2 - 1))) <= 512

@@ -1,51 +1,67 @@
 """Alerts on their way out: their order, silences, acknowledgements, and what a restart keeps of them."""
 
-from dataclasses import dataclass, field
-
 import pytest
 
 from engine.facts.timestamps import SECOND, Micros
-from engine.inference.alerts import AlertKey, AlertState
+from engine.guardrails import Policy
+from engine.inference.alerts import AlertState
+from engine.inference.core import Core
 from engine.inference.decision import AlertDecision
 from engine.journal.records import Batch
-from engine.pipeline.action_history import Doings
-from engine.pipeline.alerts import LATE, MAX_SILENCES, MEMORY, Alerting
-from tests.unit.pipeline.support import START
+from engine.pipeline.action_history import ActionHistory
+from engine.pipeline.alerts import MAX_SILENCES, MEMORY, RESOLVE_GRACE, Alerts
+from engine.pipeline.jobs import Job
+from engine.pipeline.turn import Options, Turn
+from engine.rules.model import RuleSet
+from tests.unit.pipeline.support import START, job
 
 HOUR = 3600 * SECOND
 
 
-@dataclass
 class Desk:
-    """An `Alerting` with a clock, alerts and mendings of the test's own."""
+    """The alert stage with a clock, alerts and actions of the test's own."""
 
-    now: Micros = START
-    batch: Batch = field(default_factory=Batch)
-    states: dict[AlertKey, AlertState] = field(default_factory=dict)
-    mending: bool = False
-
-    def __post_init__(self) -> None:
+    def __init__(self, *, repairing: bool = False) -> None:
+        self.now: Micros = START
+        self.batch = Batch()
+        """Of all turns together."""
+        self.core = Core(RuleSet(()))
+        self.states = self.core.alerts.states
+        self.history = ActionHistory()
         self.seq = 0
-        self.alerting = self.fresh()
+        self.alerts = self.fresh()
+        if repairing:
+            self.history.attempt_started(self.repair)
 
-    def fresh(self) -> Alerting:
+    @property
+    def repair(self) -> Job:
+        """A job about every alert of this desk."""
+        return job(1, activation="problem")
+
+    def fresh(self) -> Alerts:
         """As after a restart: nothing remembered."""
-        return Alerting(
-            host="h1",
-            doings=Doings(),
-            batch=lambda: self.batch,
-            next_seq=self.next_seq,
-            rules_version=lambda: "v1",
-            runbook=lambda named: named or None,
-            states=lambda: self.states,
-            being_mended=lambda _decision: self.mending,
-            now=lambda: self.now,
-        )
+        return Alerts(options=Options(host="h1", policy=Policy()), history=self.history)
 
     def restart(self) -> None:
-        """Take back what the journal would have kept."""
-        self.alerting = self.fresh()
-        self.alerting.take_back(self.batch.memory.get(MEMORY))
+        """Go on from what the journal would have."""
+        self.alerts.flush(self.turn())
+        self.alerts = self.fresh()
+        turn = self.turn()
+        self.alerts.restore(turn, self.batch.memory.get(MEMORY))
+        self.alerts.flush(turn)
+
+    def turn(self) -> Turn:
+        """A turn at this moment."""
+        return Turn(
+            now=self.now,
+            monotonic=0.0,
+            core=self.core,
+            rules_version="v1",
+            can_act=True,
+            frozen=False,
+            next_seq=self.next_seq,
+            batch=self.batch,
+        )
 
     def next_seq(self) -> int:
         self.seq += 1
@@ -56,6 +72,7 @@ class Desk:
         state = self.states.setdefault(("rule", key), AlertState("rule", key))
         starts_at = state.details["starts_at"] if state.firing else self.now
         state.firing = firing
+        state.activation = "problem"
         state.details = {
             "severity": "warning",
             "title": "t",
@@ -68,21 +85,21 @@ class Desk:
         return state.decision(self.now)
 
     def fire(self, key: str = "k") -> None:
-        self.alerting.take([self.decided(firing=True, key=key)])
+        self.alerts.notify(self.turn(), [self.decided(firing=True, key=key)])
 
     def resolve(self, key: str = "k") -> None:
-        self.alerting.take([self.decided(firing=False, key=key)])
+        self.alerts.notify(self.turn(), [self.decided(firing=False, key=key)])
 
     def silence(self, length: Micros = HOUR, key: str | None = None) -> None:
-        self.alerting.silence("rule", key, length, "ann")
+        self.alerts.silence(self.turn(), "rule", key, length, "ann")
 
     def wait(self, length: Micros) -> None:
         """Let time pass, as the loop would."""
         self.now += length
-        self.alerting.say_what_waits()
+        self.alerts.flush(self.turn())
 
     @property
-    def said(self) -> list[str]:
+    def published(self) -> list[str]:
         """Kinds of the messages, in order: alert (firing) or resolved."""
         return [row.kind for row in self.batch.outbox]
 
@@ -93,83 +110,83 @@ class Desk:
 
 
 class TestOrder:
-    def test_a_resolved_alert_waits_for_the_word_of_what_mends_it(self) -> None:
-        """And is said as soon as that is known."""
-        desk = Desk(mending=True)
+    def test_a_resolved_alert_waits_for_the_answer_of_what_repairs_it(self) -> None:
+        """And is published as soon as that is known."""
+        desk = Desk(repairing=True)
         desk.fire()
         desk.resolve()
-        desk.wait(LATE // 2)
-        assert desk.said == ["alert"]
-        desk.mending = False
+        desk.wait(RESOLVE_GRACE // 2)
+        assert desk.published == ["alert"]
+        desk.history.attempt_ended(desk.repair)
         desk.wait(1)
-        assert desk.said == ["alert", "resolved"]
+        assert desk.published == ["alert", "resolved"]
 
     def test_it_does_not_wait_for_ever(self) -> None:
         """A deletion that hangs does not keep the news from the pager; the loop knows when to look."""
-        desk = Desk(mending=True)
+        desk = Desk(repairing=True)
         desk.fire()
         desk.resolve()
-        assert desk.alerting.next_due == desk.now + LATE
-        desk.wait(LATE)
-        assert desk.said == ["alert", "resolved"]
-        assert desk.alerting.next_due is None
+        assert desk.alerts.next_due == desk.now + RESOLVE_GRACE
+        desk.wait(RESOLVE_GRACE)
+        assert desk.published == ["alert", "resolved"]
+        assert desk.alerts.next_due is None
 
-    def test_what_is_said_of_one_alert_is_never_overtaken(self) -> None:
+    def test_what_is_published_of_one_alert_is_never_overtaken(self) -> None:
         """It fires anew while its end still waits: the end comes first, then the new beginning."""
-        desk = Desk(mending=True)
+        desk = Desk(repairing=True)
         desk.fire()
         desk.resolve()
         desk.fire()
-        assert desk.said == ["alert", "resolved", "alert"]
+        assert desk.published == ["alert", "resolved", "alert"]
 
     def test_a_waiting_end_outlives_the_process_once(self) -> None:
-        """After a restart it is said, and after another one it is not said again."""
-        desk = Desk(mending=True)
+        """After a restart it is published, and after another one not again."""
+        desk = Desk(repairing=True)
         desk.fire()
         desk.resolve()
         desk.restart()
-        assert desk.said == ["alert", "resolved"]
+        assert desk.published == ["alert", "resolved"]
         desk.restart()
-        assert desk.said == ["alert", "resolved"]
+        assert desk.published == ["alert", "resolved"]
 
 
 class TestSilence:
-    def test_what_fires_during_a_silence_is_not_said_but_stands_in_the_audit(self) -> None:
+    def test_what_fires_during_a_silence_is_not_published_but_stands_in_the_audit(self) -> None:
         """Suppression is not silent itself."""
         desk = Desk()
         desk.silence()
         desk.fire()
-        assert (desk.said, desk.verdicts) == ([], ["silenced"])
+        assert (desk.published, desk.verdicts) == ([], ["silenced"])
         assert desk.batch.audit[0].reason == "silenced by ann"
 
-    def test_what_still_fires_when_the_silence_ends_is_said_then(self) -> None:
+    def test_what_still_fires_when_the_silence_ends_is_published_then(self) -> None:
         """A silence puts off, it does not swallow; the loop knows when it ends."""
         desk = Desk()
         desk.silence()
         desk.fire()
-        assert desk.alerting.next_due == desk.now + HOUR
+        assert desk.alerts.next_due == desk.now + HOUR
         desk.wait(HOUR)
-        assert desk.said == ["alert"]
+        assert desk.published == ["alert"]
         desk.wait(HOUR)
-        assert desk.said == ["alert"]
+        assert desk.published == ["alert"]
 
-    def test_what_came_and_went_during_a_silence_is_not_said_at_all(self) -> None:
+    def test_what_came_and_went_during_a_silence_is_not_published_at_all(self) -> None:
         """Nobody heard that it began."""
         desk = Desk()
         desk.silence()
         desk.fire()
         desk.resolve()
         desk.wait(HOUR)
-        assert (desk.said, desk.verdicts) == ([], ["silenced", "silenced"])
+        assert (desk.published, desk.verdicts) == ([], ["silenced", "silenced"])
 
-    def test_the_end_of_what_was_said_to_fire_is_always_said(self) -> None:
+    def test_the_end_of_what_was_published_as_firing_always_goes_out(self) -> None:
         """Else the broker would keep it as firing for ever."""
         desk = Desk()
         desk.fire()
         desk.now += SECOND
         desk.silence()
         desk.resolve()
-        assert desk.said == ["alert", "resolved"]
+        assert desk.published == ["alert", "resolved"]
 
     def test_the_same_holds_when_it_fired_again_during_the_silence(self) -> None:
         """The repetition is held back, the end is not."""
@@ -179,7 +196,7 @@ class TestSilence:
         desk.silence()
         desk.fire()
         desk.resolve()
-        assert desk.said == ["alert", "resolved"]
+        assert desk.published == ["alert", "resolved"]
 
     def test_a_silence_of_one_key_leaves_the_others(self) -> None:
         """One noisy container does not hide the next."""
@@ -196,16 +213,16 @@ class TestSilence:
         desk.fire()
         desk.restart()
         desk.fire()
-        assert desk.said == []
+        assert desk.published == []
         desk.wait(HOUR)
-        assert desk.said == ["alert"]
+        assert desk.published == ["alert"]
 
     def test_the_same_silence_again_replaces_the_first(self) -> None:
         """A script that renews it every minute does not pile them up."""
         desk = Desk()
         for _ in range(10):
             desk.silence()
-        assert len(desk.alerting.silences) == 1
+        assert len(desk.alerts.silences) == 1
 
     def test_their_number_is_bounded(self) -> None:
         """A script gone wrong is told so."""
@@ -215,15 +232,15 @@ class TestSilence:
         with pytest.raises(ValueError, match=str(MAX_SILENCES)):
             desk.silence(key="one more")
         desk.wait(HOUR)
-        assert desk.alerting.silences == []
+        assert desk.alerts.silences == []
 
 
 class TestAcknowledgement:
-    def test_it_is_said_and_stays_on_the_message_until_the_end(self) -> None:
-        """The others hear that somebody is at it; the next trouble starts without."""
+    def test_it_is_published_and_stays_on_the_message_until_the_end(self) -> None:
+        """The others hear that somebody is at it; the next problem starts without."""
         desk = Desk()
         desk.fire()
-        desk.alerting.acknowledge("rule", "k", "ann")
+        desk.alerts.acknowledge(desk.turn(), "rule", "k", "ann")
         desk.restart()
         desk.fire()
         desk.resolve()
@@ -237,8 +254,8 @@ class TestAcknowledgement:
         desk.resolve("over")
         for key in ("over", "unknown"):
             with pytest.raises(ValueError, match=key):
-                desk.alerting.acknowledge("rule", key, "ann")
-        assert desk.alerting.acked == {}
+                desk.alerts.acknowledge(desk.turn(), "rule", key, "ann")
+        assert desk.alerts.acknowledged == {}
 
 
 def test_what_cannot_be_read_back_is_dropped() -> None:
@@ -246,4 +263,4 @@ def test_what_cannot_be_read_back_is_dropped() -> None:
     desk = Desk()
     desk.batch.memory[MEMORY] = '{"silences": 7}'
     desk.restart()
-    assert desk.alerting.silences == []
+    assert desk.alerts.silences == []

@@ -21,19 +21,19 @@ class TestNames:
         assert len(Job.of(hostile).id) == 20
 
 
-class TestKept:
+class TestJournal:
     def test_it_comes_back_from_the_journal_as_it_was(self) -> None:
         """Everything a further attempt needs is in the text."""
         one = job(1, rate=Rate(5, 1_000_000), retry=Retry(first=1_000_000, attempts=3))
         one.attempts_made, one.waits = 2, 1
         one.join(job(1, activation="another"), {"another"})
-        assert Job.taken_back(one.kept()) == one
+        assert Job.from_json(one.to_json()) == one
 
     def test_a_path_that_is_no_utf_8_is_kept_too(self) -> None:
-        """Whoever mounts something under a broken name must not be able to stop the engine when it is unmounted."""
+        """Whoever mounts something under a broken name must not be able to stop the loop when it is unmounted."""
         hostile = decision(1)
         hostile.params["container"] = "/mnt/\udcff\x00"
-        assert Job.taken_back(Job.of(hostile).kept()).params == hostile.params
+        assert Job.from_json(Job.of(hostile).to_json()).params == hostile.params
 
     def test_a_result_has_an_id_of_its_own_for_each_attempt(self) -> None:
         """So that the core takes each outcome for news."""
@@ -64,7 +64,7 @@ class TestReasons:
         one = job(1, activation="first")
         for activation in ("first", "second", "second"):
             one.join(job(1, activation=activation), {"first", "second"})
-        assert one.also == ["second"]
+        assert one.other_activations == ["second"]
 
     def test_a_rule_that_fires_anew_pushes_no_standing_reason_out(self) -> None:
         """Each firing replaces the one before: what stands no longer makes room first."""
@@ -73,7 +73,7 @@ class TestReasons:
         for number in range(100):
             one.join(job(1, activation=f"again-{number}"), {"lasting", f"again-{number - 1}"})
         assert one.wanted({"lasting"})
-        assert len(one.also) <= 8
+        assert len(one.other_activations) <= 8
 
     def test_the_reasons_of_a_job_that_joins_come_with_it(self) -> None:
         """Two jobs for one thing, found after a restart, become one with the reasons of both."""
@@ -83,7 +83,7 @@ class TestReasons:
         assert one.wanted({"c"})
 
 
-def test_its_place_is_what_is_done_to_what() -> None:
+def test_its_key_is_what_is_done_to_what() -> None:
     """One job for each action and target, whoever asks."""
-    assert job(1).place == job(1, activation="x", rule="other").place == ("remove_container", cid(1))
-    assert job(1).place != job(2).place
+    assert job(1).key == job(1, activation="x", rule="other").key == ("remove_container", cid(1))
+    assert job(1).key != job(2).key

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.facts.timestamps import SECOND
-from engine.pipeline.retries import backoff_s
+from engine.pipeline.jobs import backoff_s
 from engine.rules.model import Retry
 
 PLAIN = Retry(first=5 * SECOND, factor=2.0, max=1800 * SECOND, jitter=0.0, attempts=12)

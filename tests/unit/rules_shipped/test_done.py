@@ -9,7 +9,8 @@ from engine.facts.docker import Container, Daemon
 from engine.facts.host import ProcessFiles
 from engine.facts.timestamps import to_micros
 from engine.inference.decision import ActionDecision, AlertDecision
-from engine.pipeline.action_history import Doings, summary
+from engine.messages.summary import summary
+from engine.pipeline.action_history import ActionHistory
 from engine.pipeline.jobs import Job
 from tests.unit.rules_shipped.support import NOW, Rules
 
@@ -30,6 +31,6 @@ def test_the_alert_names_the_action(fact: Fact, rule: str, action: str) -> None:
     rules.tell(fact)
     alert = next(decision for decision in rules.decisions if isinstance(decision, AlertDecision) and decision.rule == rule)
     asked = next(decision for decision in rules.decisions if isinstance(decision, ActionDecision) and decision.action == action)
-    doings = Doings()
-    doings.note(Job.of(asked), "done", to_micros(NOW + timedelta(seconds=1)))
-    assert f"Done: {action}" in summary(alert.alert, doings.about(alert), firing=True)
+    history = ActionHistory()
+    history.record(Job.of(asked), "done", to_micros(NOW + timedelta(seconds=1)))
+    assert f"Done: {action}" in summary(alert.alert, history.about(alert), firing=True)

@@ -1,68 +1,87 @@
-"""The process: what ends it, in which order, and what it says then. No engine and no broker are there."""
+"""The process: what ends it, in which order, and what it shows then. No Docker and no broker are there."""
 
 import asyncio
+import json
 import os
 import signal
 import time
+from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from engine.journal import Journal
-from engine.pipeline.loop import Sidecar
+from engine.pipeline.loop import Loop
+from engine.rules.reader import RuleTexts
 from engine.settings import Settings
-from engine.sidecar.process import Plan, Running, serve
+from engine.sidecar.composition import broker_of
+from engine.sidecar.process import Plan, Process, known_containers, serve
+from engine.sidecar.rule_reload import Start
+from engine.sidecar.rule_source import LoadedRules
+from tests.clocks import SYSTEM
 from tests.lab.waiting import until
-from tests.unit.pipeline.loop import DEAD, container, rules
+from tests.unit.pipeline.loop import DEAD, House, container, gone, rules
 
 
-class House:
-    """A sidecar that finds nobody, and what it says on the terminal."""
+class Place:
+    """A process that finds nobody, and what it shows on the terminal."""
 
-    def __init__(self, folder: Path, *extra: Any) -> None:
-        self.said: list[str] = []
+    def __init__(self, folder: Path, error: Exception | None = None) -> None:
+        self.shown: list[str] = []
         self.settings = Settings(
             host="h1",
             docker_host=f"unix://{folder}/none.sock",
             mqtt_url="mqtt://127.0.0.1:1",
-            kernel_log="off",
+            kernel_log=str(folder / "k"),
+            dockerd_log=str(folder / "d"),
+            kubelet_log=str(folder / "l"),
             state=folder,
             mode="act",
         )
-        self.plan = Plan(
-            settings=self.settings,
-            ruleset=rules(DEAD),
-            rules_version="v1",
-            rules_from="a test",
-            say=self.said.append,
-            extra_tasks=list(extra),
-        )
+        source = _Rules(error)
+        self.plan = Plan(self.settings, Start(source.loaded, source), self.shown.append)
+
+
+class _Rules:
+    """Rules that never change, or whose place fails."""
+
+    where = "a test"
+
+    def __init__(self, error: Exception | None) -> None:
+        self.loaded = LoadedRules(self.where, rules(DEAD), RuleTexts((("rules.yaml", DEAD),)))
+        self._error = error
+
+    async def read(self) -> LoadedRules:
+        return self.loaded
+
+    async def took(self, loaded: LoadedRules) -> None:
+        """Nothing to note."""
+
+    async def changes(self) -> AsyncGenerator[None, None]:
+        if self._error is not None:
+            raise self._error
+        await asyncio.Event().wait()
+        yield
 
 
 async def test_a_task_that_ends_unexpectedly_ends_the_process_and_is_named(tmp_path: Path) -> None:
     """Exit code 1, so that whoever supervises starts it anew; and the last line says which part it was."""
-
-    async def broken(_running: Running) -> None:
-        raise OSError("the rules folder has gone")
-
-    house = House(tmp_path, broken)
-    assert await asyncio.wait_for(serve(house.plan), 30.0) == 1
-    assert house.said[-1] == "stopped: task extra:0 ended with an error: the rules folder has gone"
+    place = Place(tmp_path, OSError("the rules folder has gone"))
+    assert await asyncio.wait_for(serve(place.plan), 30.0) == 1
+    assert place.shown[-1] == "stopped: task rules ended with an error: the rules folder has gone"
 
 
-async def test_a_signal_ends_it_in_order_and_in_bounded_time(tmp_path: Path) -> None:
-    """Exit code 0; within the ten seconds that `docker stop` grants; what came in before is kept."""
-
-    async def tell_and_leave(running: Running) -> None:
-        await running.intake.sink("docker").put([container(1)], cursor="42")
-        os.kill(os.getpid(), signal.SIGTERM)
-        await asyncio.Event().wait()
-
-    house = House(tmp_path, tell_and_leave)
-    started = time.monotonic()
-    assert await asyncio.wait_for(serve(house.plan), 30.0) == 0
-    assert time.monotonic() - started < 10.0
+async def test_it_ends_in_order_and_in_bounded_time(tmp_path: Path) -> None:
+    """Exit code 0; within the ten seconds that `docker stop` grants; what came in before is committed."""
+    place, stop = Place(tmp_path), asyncio.Event()
+    with Journal.open(tmp_path / "journal.db") as journal:
+        async with broker_of(place.settings, SYSTEM) as broker:
+            process = Process(place.plan, journal, broker, SYSTEM)
+            await process.sidecar.intake.sink("docker").put([container(1)], cursor="42")
+            stop.set()
+            started = time.monotonic()
+            assert await asyncio.wait_for(process.run(stop), 30.0) == 0
+            assert time.monotonic() - started < 10.0
     with Journal.open(tmp_path / "journal.db") as journal:
         state = journal.load()
         assert state.cursors["docker"] == "42"
@@ -71,32 +90,43 @@ async def test_a_signal_ends_it_in_order_and_in_bounded_time(tmp_path: Path) -> 
     assert not (tmp_path / "status.sock").exists()
 
 
-async def test_an_engine_that_fails_does_not_keep_the_rest_from_being_stopped(
+async def test_a_loop_that_fails_does_not_keep_the_rest_from_being_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What ended the loop ends the last turn too: the journal is closed all the same, and its lock is free."""
 
-    async def fail(_self: Sidecar, _timeout_s: float | None) -> None:
+    async def fail(_self: Loop, _timeout_s: float | None) -> None:
         raise ZeroDivisionError("rules feed each other")
 
-    monkeypatch.setattr(Sidecar, "turn", fail)
-    monkeypatch.setattr(Sidecar, "last_turn", lambda self: fail(self, None))
-    house = House(tmp_path)
-    assert await asyncio.wait_for(serve(house.plan), 30.0) == 1
-    assert "task engine ended with an error: rules feed each other" in house.said[-1]
+    monkeypatch.setattr(Loop, "turn", fail)
+    monkeypatch.setattr(Loop, "finish", lambda self: fail(self, None))
+    place = Place(tmp_path)
+    assert await asyncio.wait_for(serve(place.plan), 30.0) == 1
+    assert "task loop ended with an error: rules feed each other" in place.shown[-1]
     Journal.open(tmp_path / "journal.db").close()
 
 
-async def test_the_sources_have_names_of_their_own(tmp_path: Path) -> None:
-    """A cursor, a task and a `source` fact go by them: everything starts, and the status socket answers."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_it(tmp_path: Path, number: signal.Signals) -> None:
+    """Exit code 0. Every source has a name of its own (a cursor, a task and a `source` fact go by it), and the socket answers."""
 
-    async def leave(_running: Running) -> None:
+    async def leave() -> None:
         await until((tmp_path / "status.sock").is_socket, what="the status socket")
-        os.kill(os.getpid(), signal.SIGINT)
-        await asyncio.Event().wait()
+        os.kill(os.getpid(), number)
 
-    house = House(tmp_path, leave)
-    house.plan.settings = house.settings.model_copy(
-        update={"kernel_log": str(tmp_path / "k"), "dockerd_log": str(tmp_path / "d"), "kubelet_log": str(tmp_path / "l")}
+    leaving = asyncio.create_task(leave(), name="leave")
+    assert await asyncio.wait_for(serve(Place(tmp_path).plan), 30.0) == 0
+    await leaving
+
+
+async def test_the_containers_of_an_earlier_process_are_known(tmp_path: Path) -> None:
+    """The first list after a restart is compared with what working memory had, also what is in no rule."""
+    house = House(tmp_path)
+    await house.emit(container(1), container(2, "running", labels={"a": "b"}), container(3), gone(3))
+    entries = house.journal.load().core
+    core = house.loop.core
+    assert sorted(json.dumps(one.to_json_dict()) for one in known_containers(entries)) == sorted(
+        json.dumps(item.fact.to_json_dict()) for item in core.memory if item.identity[0] == "container"
     )
-    assert await asyncio.wait_for(serve(house.plan), 30.0) == 0
+    assert len(known_containers(entries)) == 2
+    await house.stop()

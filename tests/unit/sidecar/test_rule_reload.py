@@ -7,22 +7,23 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from engine.errors import DockwardenError, RulesError
 from engine.journal.reader import JournalReader
+from engine.pipeline.intake import RulesAccepted
 from engine.rules.model import RuleSet
 from engine.rules.reader import RuleTexts
 from engine.settings import RulesRepo, Settings
-from engine.sidecar.last_good_rules import MAX_CHARS, NAME, kept, last_good
-from engine.sidecar.process import Running
-from engine.sidecar.rule_reload import Start, _at_start, reloading
+from engine.sidecar.last_good_rules import MAX_CHARS, NAME, last_good, to_json
+from engine.sidecar.rule_reload import Start, _at_start, follow_rules
 from engine.sidecar.rule_source import FolderSource, GitSource, LoadedRules, address_of, source_of
+from tests.clocks import SYSTEM
 from tests.lab.waiting import until
 from tests.unit.git.repo import Repo
-from tests.unit.pipeline.loop import DEAD, Loop, container
+from tests.unit.pipeline.loop import DEAD, House, container
 
 OTHER = DEAD.replace(b"dead-container", b"other")
 BAD = DEAD.replace(b"status: dead", b"statsu: dead")
@@ -52,44 +53,40 @@ def _folder(tmp_path: Path, text: bytes = DEAD) -> Path:
 
 
 @asynccontextmanager
-async def _running(tmp_path: Path, start: Start) -> AsyncIterator[Loop]:
-    """The sidecar's loop with these rules, and what follows their changes."""
-    loop = Loop(tmp_path)
-    loop.sidecar.replace_rules(start.loaded.ruleset, start.loaded.version)
-    running = cast("Running", _Parts(loop))
+async def _running(tmp_path: Path, start: Start) -> AsyncIterator[House]:
+    """A loop with these rules, and what follows their changes."""
+    house = House(tmp_path, clock=SYSTEM)
+    loaded = start.loaded
+    await house.intake.put(RulesAccepted(loaded.ruleset, loaded.version))
     tasks = [
-        asyncio.create_task(loop.sidecar.run(), name="loop"),
-        asyncio.create_task(reloading(running, start), name="reloading"),
+        asyncio.create_task(house.loop.run(), name="loop"),
+        asyncio.create_task(follow_rules(start, house.intake, SYSTEM), name="rules"),
     ]
     try:
-        await until(lambda: "in force" in loop.verdicts("rules") or "refused" in loop.verdicts("rules"), what="the start")
-        yield loop
+        await until(lambda: "in force" in house.verdicts("rules") or "refused" in house.verdicts("rules"), what="the start")
+        yield house
     finally:
         for task in tasks:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-        await loop.stop()
+        await house.stop()
 
 
-class _Parts:
-    """What `reloading` asks of everything that runs."""
-
-    def __init__(self, loop: Loop) -> None:
-        self.sidecar = loop.sidecar
-        self.intake = loop.intake
+def _version(house: House) -> str:
+    return house.loop._rules_version
 
 
-def _rules(loop: Loop) -> set[str]:
-    return {rule.id for rule in loop.sidecar.core.ruleset.rules}
+def _rules(house: House) -> set[str]:
+    return {rule.id for rule in house.loop.core.ruleset.rules}
 
 
-def _has_rules(loop: Loop, wanted: set[str]) -> bool:
-    return _rules(loop) == wanted
+def _has_rules(house: House, wanted: set[str]) -> bool:
+    return _rules(house) == wanted
 
 
-def _says(loop: Loop, *parts: str) -> bool:
-    return any(all(part in str(data.get("summary")) for part in parts) for data in loop.messages())
+def _says(house: House, *parts: str) -> bool:
+    return any(all(part in str(data.get("summary")) for part in parts) for data in house.messages())
 
 
 async def _started(folder: Path, tmp_path: Path, /, **repo: Any) -> Start:
@@ -99,17 +96,17 @@ async def _started(folder: Path, tmp_path: Path, /, **repo: Any) -> Start:
 async def test_a_good_change_is_in_force_within_a_second(tmp_path: Path) -> None:
     """An edited file is noticed, read and in force in less than a second, and an alert of an unchanged rule goes on firing."""
     folder = _folder(tmp_path)
-    async with _running(tmp_path, await _started(folder, tmp_path)) as loop:
-        await loop.intake.sink("docker").put([container(1)])
-        await until(lambda: len(loop.alerts()) == 1, what="the alert")
-        version = loop.sidecar.options.rules_version
+    async with _running(tmp_path, await _started(folder, tmp_path)) as house:
+        await house.intake.sink("docker").put([container(1)])
+        await until(lambda: len(house.alerts()) == 1, what="the alert")
+        version = _version(house)
         changed = time.monotonic()
         (folder / "more.yaml").write_bytes(OTHER)
-        await until(lambda: "other" in _rules(loop), what="the new rule", pause_s=0.005)
+        await until(lambda: "other" in _rules(house), what="the new rule", pause_s=0.005)
         assert time.monotonic() - changed < 1.0
-        await until(lambda: len(loop.alerts()) == 2, what="the new rule's alert")
-        assert [status for status, _ in loop.alerts()] == ["firing", "firing"]
-        assert loop.sidecar.options.rules_version != version
+        await until(lambda: len(house.alerts()) == 2, what="the new rule's alert")
+        assert [status for status, _ in house.alerts()] == ["firing", "firing"]
+        assert _version(house) != version
 
 
 async def test_a_swapped_link_is_noticed(tmp_path: Path) -> None:
@@ -122,28 +119,28 @@ async def test_a_swapped_link_is_noticed(tmp_path: Path) -> None:
         link.symlink_to(one.parent if folder else one)
         state = tmp_path / f"state{number}"
         state.mkdir()
-        async with _running(state, await _started(link / folder, state)) as loop:
-            assert _rules(loop) == {"dead-container"}
+        async with _running(state, await _started(link / folder, state)) as house:
+            assert _rules(house) == {"dead-container"}
             (tmp_path / "next").symlink_to(two.parent if folder else two)
             (tmp_path / "next").replace(link)
-            await until(partial(_has_rules, loop, {"other"}), what="the rules behind the link", within_s=3)
+            await until(partial(_has_rules, house, {"other"}), what="the rules behind the link", within_s=3)
 
 
 async def test_a_bad_change_is_refused_whole(tmp_path: Path) -> None:
-    """One bad file keeps all of a change out; an alert names the fault; mending it resolves the alert."""
+    """One bad file keeps all of a change out; an alert names the fault; fixing it resolves the alert."""
     folder = _folder(tmp_path)
-    async with _running(tmp_path, await _started(folder, tmp_path)) as loop:
+    async with _running(tmp_path, await _started(folder, tmp_path)) as house:
         (folder / "more.yaml").write_bytes(OTHER)
         (folder / "dead.yaml").write_bytes(BAD)
-        await until(lambda: ("firing", "rules") in loop.alerts(), what="the alert")
-        assert _rules(loop) == {"dead-container", "rules-refused"}
-        summary = str(loop.messages()[-1]["summary"])
+        await until(lambda: ("firing", "rules") in house.alerts(), what="the alert")
+        assert _rules(house) == {"dead-container", "rules-refused"}
+        summary = str(house.messages()[-1]["summary"])
         assert "dead.yaml:7:31 DW202 container has no field `statsu`" in summary
         assert summary.isprintable()
-        assert loop.verdicts("rules") == ["in force", "refused"]
+        assert house.verdicts("rules") == ["in force", "refused"]
         (folder / "dead.yaml").write_bytes(DEAD)
-        await until(lambda: ("resolved", "rules") in loop.alerts(), what="the alert's end")
-        assert _rules(loop) == {"dead-container", "rules-refused", "other"}
+        await until(lambda: ("resolved", "rules") in house.alerts(), what="the alert's end")
+        assert _rules(house) == {"dead-container", "rules-refused", "other"}
 
 
 async def test_a_restart_with_bad_rules_goes_on_by_the_last_good_ones(tmp_path: Path) -> None:
@@ -153,13 +150,13 @@ async def test_a_restart_with_bad_rules_goes_on_by_the_last_good_ones(tmp_path: 
         pass
     (folder / "dead.yaml").write_bytes(BAD)
     start = await _started(folder, tmp_path)
-    assert start.trouble is not None
-    assert start.trouble[0] == "rules"
-    async with _running(tmp_path, start) as loop:
-        await until(lambda: ("firing", "rules") in loop.alerts(), what="the alert")
-        assert _rules(loop) == {"dead-container", "rules-refused"}
+    assert start.problem is not None
+    assert start.problem[0] == "rules"
+    async with _running(tmp_path, start) as house:
+        await until(lambda: ("firing", "rules") in house.alerts(), what="the alert")
+        assert _rules(house) == {"dead-container", "rules-refused"}
         (folder / "dead.yaml").write_bytes(OTHER)
-        await until(lambda: _rules(loop) == {"other", "rules-refused"}, what="the mended rules")
+        await until(lambda: _rules(house) == {"other", "rules-refused"}, what="the fixed rules")
 
 
 async def test_bad_rules_and_nothing_remembered_do_not_start(tmp_path: Path) -> None:
@@ -171,7 +168,7 @@ async def test_bad_rules_and_nothing_remembered_do_not_start(tmp_path: Path) -> 
 def test_what_is_remembered_is_bounded_and_checked(tmp_path: Path) -> None:
     """Rules too large are not kept, and what cannot be read back is as good as nothing."""
     texts = RuleTexts((("big.yaml", b"#" * (MAX_CHARS + 1)),))
-    assert kept(LoadedRules("x", RuleSet(()), texts)) is None
+    assert to_json(LoadedRules("x", RuleSet(()), texts)) is None
     (tmp_path / "journal.db").write_bytes(b"no journal")
     assert last_good(tmp_path, "x") is None
     assert last_good(tmp_path / "none", "x") is None
@@ -183,12 +180,12 @@ async def test_git_rules_follow_the_branch(tmp_path: Path) -> None:
     first = repo.commit({"rules/dead.yaml": DEAD.decode(), "other.yaml": "no: rules"})
     start = await _started(repo.folder, tmp_path, ref="main", every_s=1, folder="rules")
     assert start.loaded.version.endswith(f"@{first[:12]}")
-    async with _running(tmp_path, start) as loop:
+    async with _running(tmp_path, start) as house:
         second = repo.commit({"rules/other.yaml": OTHER.decode()})
-        await until(lambda: "other" in _rules(loop), what="the pushed rule")
-        assert loop.sidecar.options.rules_version.endswith(f"@{second[:12]}")
-        await until(lambda: loop.verdicts("rules") == ["in force", "in force"], what="the audit")
-        assert [row.detail["commit"] for row in loop.journal.audit() if row.kind == "rules"] == [first, second]
+        await until(lambda: "other" in _rules(house), what="the pushed rule")
+        assert _version(house).endswith(f"@{second[:12]}")
+        await until(lambda: house.verdicts("rules") == ["in force", "in force"], what="the audit")
+        assert [row.detail["commit"] for row in house.journal.audit() if row.kind == "rules"] == [first, second]
 
 
 async def test_a_bad_or_rewritten_branch_is_refused_and_named(tmp_path: Path) -> None:
@@ -196,13 +193,13 @@ async def test_a_bad_or_rewritten_branch_is_refused_and_named(tmp_path: Path) ->
     repo = Repo(tmp_path / "origin")
     repo.commit({"dead.yaml": DEAD.decode(), "self.yaml": SELF.decode()})
     start = await _started(repo.folder, tmp_path, ref="main", every_s=1)
-    async with _running(tmp_path, start) as loop:
+    async with _running(tmp_path, start) as house:
         for options, what in (((), "at commit"), (("--amend",), "no fast-forward")):
             if options:
                 repo.git("reset", "--quiet", "--hard", start.loaded.commit)
             bad = repo.commit({"dead.yaml": (OTHER if options else BAD).decode()}, *options)
-            await until(partial(_says, loop, what, bad[:12]), what=f"an alert with {what}")
-        assert _rules(loop) == {"dead-container", "rules-refused"}
+            await until(partial(_says, house, what, bad[:12]), what=f"an alert with {what}")
+        assert _rules(house) == {"dead-container", "rules-refused"}
 
 
 async def test_a_checkout_names_its_commit(tmp_path: Path) -> None:
@@ -211,13 +208,13 @@ async def test_a_checkout_names_its_commit(tmp_path: Path) -> None:
     first = repo.commit({"dead.yaml": DEAD.decode(), "self.yaml": SELF.decode()})
     start = await _started(tmp_path / "rules", tmp_path)
     assert start.loaded.version.endswith(f"@{first[:12]}")
-    async with _running(tmp_path, start) as loop:
+    async with _running(tmp_path, start) as house:
         _folder(tmp_path, OTHER)
-        await until(lambda: loop.sidecar.options.rules_version.endswith(f"@{first[:12]}-dirty"), what="the edit")
+        await until(lambda: _version(house).endswith(f"@{first[:12]}-dirty"), what="the edit")
         second = repo.commit({})
-        await until(lambda: loop.sidecar.options.rules_version.endswith(f"@{second[:12]}"), what="the commit")
+        await until(lambda: _version(house).endswith(f"@{second[:12]}"), what="the commit")
         _folder(tmp_path, BAD)
-        await until(lambda: _says(loop, f"at commit {second[:12]}-dirty", "DW202"), what="the refusal")
+        await until(lambda: _says(house, f"at commit {second[:12]}-dirty", "DW202"), what="the refusal")
 
 
 async def test_a_repository_out_of_reach_changes_nothing(tmp_path: Path) -> None:
@@ -226,13 +223,13 @@ async def test_a_repository_out_of_reach_changes_nothing(tmp_path: Path) -> None
     repo.commit({"dead.yaml": DEAD.decode()})
     start = await _started(repo.folder, tmp_path, ref="main", every_s=1)
     moved = repo.folder.rename(tmp_path / "away")
-    async with _running(tmp_path, start) as loop:
-        await until(lambda: "unreachable" in loop.verdicts("rules"), what="the trouble")
-        assert _rules(loop) == {"dead-container"}
+    async with _running(tmp_path, start) as house:
+        await until(lambda: "unreachable" in house.verdicts("rules"), what="the problem")
+        assert _rules(house) == {"dead-container"}
     again = await _started(repo.folder, tmp_path, ref="main")
     assert again.loaded.commit == start.loaded.commit
-    assert again.trouble is not None
-    assert again.trouble[0] == "rules_repo"
+    assert again.problem is not None
+    assert again.problem[0] == "rules_repo"
     with pytest.raises(DockwardenError, match="cannot be read"):
         await _started(repo.folder, moved, ref="main")
 

@@ -7,8 +7,8 @@ from engine.facts.timestamps import from_micros
 from engine.inference.change_log import ChangeLog
 from engine.inference.items import FactItem
 from engine.inference.memory import WorkingMemory
-from engine.pipeline import short_ids
-from engine.pipeline.short_ids import UNKNOWN_FOR, ShortIds
+from engine.pipeline import normalize
+from engine.pipeline.normalize import UNKNOWN_FOR, ShortIds
 from tests.unit.pipeline.support import START
 
 ONE = "e1f4db20d043" + "a" * 52
@@ -67,7 +67,7 @@ def test_a_clock_that_goes_back_does_not_make_it_unknown_for_long() -> None:
 
 def test_what_it_remembers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hostile lines that name ever other ids fill no memory."""
-    monkeypatch.setattr(short_ids, "REMEMBERED", 10)
+    monkeypatch.setattr(normalize, "REMEMBERED", 10)
     ids = ShortIds()
     for number in range(100):
         ids.full(f"{number:012x}", memory(ONE), START)

@@ -3,7 +3,7 @@
 import pytest
 
 from engine.guardrails import Policy
-from engine.pipeline.options import Options
+from engine.pipeline.turn import Options
 
 
 @pytest.mark.parametrize(

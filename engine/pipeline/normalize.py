@@ -1,10 +1,16 @@
-"""Full container ids for the short ones that logs name: rules join on ids, and a short one equals no other."""
+"""What is set right in a fact before the core takes it: short container ids, and times ahead of the clock. Sans-I/O."""
 
 import re
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from typing import Any
 
-from engine.facts.timestamps import SECOND, Micros
+from engine.facts import Fact, Retraction
+from engine.facts.logs import LogFact
+from engine.facts.timestamps import SECOND, Micros, from_micros
 from engine.inference.memory import WorkingMemory
+
+MAX_CLOCK_SKEW: Micros = 5 * SECOND
+"""A fact from further in the future than this has a wrong clock: it would make the core wait for nothing, and is set to now."""
 
 _SHORT = re.compile(r"[0-9a-f]{12,63}\Z")
 """Docker shows twelve digits (pkg/stringid.TruncateID); some lines cut elsewhere. Fewer digits name nothing for sure."""
@@ -16,8 +22,32 @@ UNKNOWN_FOR: Micros = SECOND
 """A short id that named no container is not looked up again for so long: a storm of lines about it costs one look."""
 
 
+class Normalizer:
+    """Sets facts right, and counts those whose clock was wrong."""
+
+    def __init__(self, counters: Counter[str]) -> None:
+        self._counters = counters
+        self._short_ids = ShortIds()
+
+    def normalize(self, fact: Fact | Retraction, memory: WorkingMemory, now: Micros) -> Fact | Retraction:
+        """The fact as the core is to take it."""
+        update: dict[str, Any] = {}
+        if fact.at_micros > now + MAX_CLOCK_SKEW:
+            update["at"] = from_micros(now)
+            self._counters["facts_from_the_future"] += 1
+        if isinstance(fact, LogFact) and fact.container_id:
+            full = self._short_ids.full(fact.container_id, memory, now)
+            if full is not None:
+                update["container_id"] = full
+        if not update:
+            return fact
+        fact = fact.model_copy(update=update)
+        fact.__dict__.pop("at_micros", None)  # cached of the time before
+        return fact
+
+
 class ShortIds:
-    """What short ids stand for, as far as working memory tells."""
+    """Full container ids for the short ones that logs name: rules join on ids, and a short one equals no other."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, tuple[str | None, Micros]] = OrderedDict()
