@@ -1,15 +1,16 @@
 """A branch or tag of a Git repository, kept as a bare copy: what is there, whether it may be taken, and its files.
 
-Nothing is checked out: files are read from the commit itself, so that no one ever sees half of a change. Two references are
-kept: `candidate`, which was fetched last, and `taken`, which is in force. Only a descendant of `taken` becomes the next one.
+Nothing is checked out: files are read from the commit itself, byte by byte, so that no one ever sees half of a change and no
+attribute of the repository changes what they say. Two references are kept: `candidate`, which was fetched last, and `taken`,
+which is in force. Only a descendant of `taken` becomes the next one.
 """
 
-import io
+import os
 import re
-import tarfile
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from connectors.git.client import CALL_S, GitError, git
+from connectors.git.client import CALL_S, Address, GitError, git
 from engine.errors import DockwardenError
 
 _CANDIDATE = "refs/dockwarden/candidate"
@@ -34,7 +35,7 @@ class RulesRepository:
 
         Args:
             folder: of the copy; made when it is missing.
-            address: URL or path of the repository.
+            address: URL or path of the repository. A password or token in a URL is shown nowhere.
             ref: branch or tag.
             signed: whether only commits with a good signature are taken (by `git verify-commit`, so by this user's keyring
                 or `gpg.ssh.allowedSignersFile`).
@@ -45,10 +46,10 @@ class RulesRepository:
         """
         if not _REF.match(ref) or ".." in ref:
             raise RefusedCommitError(f"{ref!r} is no name of a branch or tag")
-        if not address or address.startswith("-"):
-            raise RefusedCommitError(f"{address!r} is no address of a repository")
+        self._address = Address.parse(address)
+        if not self._address.url or self._address.url.startswith("-"):
+            raise RefusedCommitError(f"{self._address.url!r} is no address of a repository")
         self._folder = folder
-        self._address = address
         self._ref = ref
         self._signed = signed
         self._timeout_s = timeout_s
@@ -63,10 +64,10 @@ class RulesRepository:
         if not (self._folder / "HEAD").exists():
             await git("init", "--quiet", "--bare", str(self._folder), timeout_s=self._timeout_s)
         # Without tags and without a configured remote: one reference comes in, under a name of ours.
-        await self._git("fetch", "--quiet", "--no-tags", "--force", "--", self._address, f"{self._ref}:{_CANDIDATE}")
+        await self._git("fetch", "--quiet", "--no-tags", "--force", "--", self._address.url, f"{self._ref}:{_CANDIDATE}")
         commit = await self._commit(_CANDIDATE)
         if commit is None:
-            raise GitError(f"{self._ref} of {self._address} is no commit")
+            raise GitError(f"{self._ref} of {self._address.url} is no commit")
         taken = await self.taken()
         if taken is not None and commit != taken and not await self._is_ancestor(taken, commit):
             raise RefusedCommitError(f"commit {commit[:12]} of {self._ref} is no fast-forward of {taken[:12]}, which is in force")
@@ -87,21 +88,16 @@ class RulesRepository:
         await self._git("update-ref", _TAKEN, commit)
 
     async def files(self, commit: str, folder: str = "") -> list[tuple[str, bytes]]:
-        """Every ordinary file below a folder of a commit, by its path there; of large ones the beginning.
+        """Every ordinary file below a folder of a commit, by its path there; a large one as so many zeros: nobody reads it.
 
         Raises:
             GitError: there is no such folder.
         """
         place = f"{commit}:{folder.strip('/')}" if folder.strip("/") else commit
-        archive = await self._git("archive", "--format=tar", place)
-        found = []
-        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-            for member in tar:
-                path = PurePosixPath(member.name)
-                content = tar.extractfile(member) if member.isfile() else None
-                if content is not None and not any(part.startswith(".") for part in path.parts):
-                    found.append((str(path), content.read(_FILE_BYTES)))
-        return sorted(found)
+        listed = list(_files_of(await self._git("ls-tree", "-r", "-l", "-z", place)))
+        wanted = list(dict.fromkeys(blob for _, blob, size in listed if size < _FILE_BYTES))
+        contents = _blobs(await self._git("cat-file", "--batch", feed="".join(f"{blob}\n" for blob in wanted).encode()))
+        return sorted((path, contents.get(blob, bytes(_FILE_BYTES))) for path, blob, _ in listed)
 
     async def _verify(self, commit: str) -> None:
         try:
@@ -126,5 +122,28 @@ class RulesRepository:
                 return None
             raise
 
-    async def _git(self, *arguments: str) -> bytes:
-        return await git(*arguments, folder=self._folder, timeout_s=self._timeout_s)
+    async def _git(self, *arguments: str, feed: bytes = b"") -> bytes:
+        return await git(*arguments, folder=self._folder, address=self._address, feed=feed, timeout_s=self._timeout_s)
+
+
+def _files_of(tree: bytes) -> Iterator[tuple[str, str, int]]:
+    """Path, blob and size of every ordinary file in an answer of ls-tree; hidden ones, links and submodules left out."""
+    for entry in tree.split(b"\0")[:-1]:
+        meta, _, name = entry.partition(b"\t")
+        mode, _, blob, size = meta.split()
+        path = os.fsdecode(name)
+        if mode.startswith(b"100") and not any(part.startswith(".") for part in PurePosixPath(path).parts):
+            yield path, blob.decode("ascii"), int(size)
+
+
+def _blobs(batch: bytes) -> dict[str, bytes]:
+    """Contents by blob, from an answer of `cat-file --batch`: `<blob> blob <size>`, the bytes, a newline, one after the other."""
+    found: dict[str, bytes] = {}
+    at = 0
+    while at < len(batch):
+        end = batch.index(b"\n", at)
+        blob, kind, size = batch[at:end].split(b" ")
+        begin, at = end + 1, end + 2 + int(size)
+        if kind == b"blob":
+            found[blob.decode("ascii")] = batch[begin : at - 1]
+    return found

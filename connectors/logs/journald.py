@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import re
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 
 from connectors.logs.assembly import Assembly, LineAssembler
@@ -114,7 +114,10 @@ class Journald:
                 )
             async with self._child() as child:
                 await self._follow(child, emitter)
-                code = await child.wait()
+                async with asyncio.timeout(STOP_S):  # it has closed its output, and may go on for ever all the same
+                    code = await child.wait()
+        except TimeoutError:
+            return "journalctl closed its output and did not end"
         except OSError as error:
             return (
                 f"{self._journalctl[0]} cannot be started ({error.strerror or error}); install systemd's journalctl, "
@@ -238,7 +241,7 @@ class Journald:
 
 
 async def _stop(child: asyncio.subprocess.Process) -> None:
-    """End it: asked first, killed after `STOP_S` seconds. Cancelling hurries it."""
+    """End it: asked first, killed after `STOP_S` seconds, and after as many more left to the kernel. Cancelling hurries it."""
     if child.returncode is not None:
         return
     try:
@@ -249,7 +252,9 @@ async def _stop(child: asyncio.subprocess.Process) -> None:
         pass
     except TimeoutError:
         child.kill()
-        await child.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_S):
+                await child.wait()
     except asyncio.CancelledError:
         child.kill()
         raise

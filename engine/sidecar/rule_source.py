@@ -11,6 +11,7 @@ from typing import Protocol
 from watchfiles import awatch
 
 from connectors.git.checkout import checkout_of, short
+from connectors.git.client import Address
 from connectors.git.repository import RefusedCommitError, RulesRepository
 from engine.errors import RulesError, SourceError
 from engine.rules.findings import Finding, Report
@@ -105,6 +106,8 @@ def source_of(folder: Path, settings: Settings) -> RuleSource:
         RulesError: there can be no such repository.
     """
     if not settings.repo.ref:
+        if (shown := Address.parse(address_of(folder)).url) != address_of(folder):
+            raise RulesError(f"{shown} is an address: name its branch or tag in the settings (repo.ref)")
         return FolderSource(folder, layers(settings.host, settings.repo.groups))
     return GitSource(address_of(folder), settings)
 
@@ -133,16 +136,15 @@ class FolderSource:
     async def read(self) -> LoadedRules:
         """Read and check its files."""
         self._seen = await asyncio.to_thread(self._look)  # before all else: what changes meanwhile is read once more
-        checkout = await checkout_of(self._folder)
+        report = Report()
+        texts = await asyncio.to_thread(read_texts, self._folder, self._layers, report)
+        files = {Path(name).relative_to(self._folder).as_posix(): data for name, data in (*texts.rules, *texts.overrides)}
+        checkout = await checkout_of(self._folder, files, belongs=_is_read)
         log = checkout.log if checkout is not None else None
         if log != self._log:
             self._log = log
             self._seen = await asyncio.to_thread(self._look)
-        return await asyncio.to_thread(self._read, checkout.commit if checkout is not None else "")
-
-    def _read(self, commit: str) -> LoadedRules:
-        report = Report()
-        return usable(self.where, read_texts(self._folder, self._layers, report), report, commit)
+        return await asyncio.to_thread(usable, self.where, texts, report, checkout.commit if checkout is not None else "")
 
     def _look(self) -> object:
         return _fingerprint(self._folder), _size(self._log)
@@ -166,6 +168,11 @@ class FolderSource:
             if await asyncio.to_thread(self._look) != self._seen:
                 yield
             await asyncio.sleep(MISSING_S)
+
+
+def _is_read(path: str) -> bool:
+    """Whether a file of this path in a folder of rules is read on every host."""
+    return is_rules_file(path) and not any(part.startswith(".") or part == "overrides" for part in path.split("/"))
 
 
 def _places(folder: Path) -> set[Path]:
@@ -199,7 +206,7 @@ class GitSource:
         self._every_s = repo.every_s
         self._folder = repo.folder
         self._layers = layers(settings.host, repo.groups)
-        self.where = f"{address} ({repo.ref})"
+        self.where = f"{Address.parse(address).url} ({repo.ref})"
         try:
             self._repository = RulesRepository(settings.state / "rules.git", address=address, ref=repo.ref, signed=repo.signed)
         except RefusedCommitError as error:

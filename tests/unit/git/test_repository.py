@@ -1,10 +1,13 @@
+import asyncio
+import os
+import shutil
 import socket
 import time
 from pathlib import Path
 
 import pytest
 
-from connectors.git.client import GitError, git
+from connectors.git.client import Address, GitError, git
 from connectors.git.repository import RefusedCommitError, RulesRepository
 from tests.unit.git.repo import Repo
 
@@ -118,3 +121,61 @@ async def test_git_that_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(GitError, match="git cannot be run"):
         await git("--version")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "header"),
+    [
+        ("https://user:t%40ken@host.example/x.git", "https://host.example/x.git", "dXNlcjp0QGtlbg=="),
+        ("https://t0ken@host.example/x.git", "https://host.example/x.git", "dDBrZW46"),
+        ("ssh://git:t0ken@host.example/x.git", "ssh://git@host.example/x.git", ""),
+        ("git@host.example:x.git", "git@host.example:x.git", ""),
+        ("/srv/rules.git", "/srv/rules.git", ""),
+        ("https://[t0ken@x", "x", ""),
+    ],
+)
+def test_a_secret_comes_out_of_an_address(text: str, shown: str, header: str) -> None:
+    """What is shown and stands on a command line has no password or token in it."""
+    address = Address.parse(text)
+    assert (address.url, address.header.removeprefix("Authorization: Basic ")) == (shown, header)
+    assert "ken" not in repr(address).replace("[t0ken", "")
+
+
+async def test_a_token_goes_to_the_server_and_nowhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not onto git's command line, not into the message: only into the request."""
+    recorder = tmp_path / "bin" / "git"
+    recorder.parent.mkdir()
+    recorder.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/argv\nexec {shutil.which("git")} "$@"\n')
+    recorder.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{recorder.parent}:{os.environ['PATH']}")
+    requests: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        requests.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        copy = RulesRepository(tmp_path / "copy.git", address=f"http://user:t0ken@127.0.0.1:{port}/x.git", ref="main")
+        with pytest.raises(GitError) as raised:
+            await copy.fetch()
+    assert b"Authorization: Basic dXNlcjp0MGtlbg==" in requests[0]
+    assert "t0ken" not in str(raised.value)
+    assert "t0ken" not in (tmp_path / "argv").read_text()
+    assert "t0ken" not in "".join(
+        path.read_text(errors="replace") for path in (tmp_path / "copy.git").rglob("*") if path.is_file()
+    )
+
+
+async def test_many_and_large_files_come_whole_or_not_at_all(tmp_path: Path) -> None:
+    """Two hundred files in one call; one beyond the bound of a rules file is as long as what is refused."""
+    repo = Repo(tmp_path / "origin")
+    files = {f"{number:03}.yaml": f"{number}\n\n" for number in range(200)}
+    repo.commit(files | {"large.yaml": "x" * 2_000_000, "empty.yaml": ""})
+    copy = _of(repo, tmp_path)
+    found = dict(await copy.files(await copy.fetch()))
+    assert len(found.pop("large.yaml")) == (1 << 20) + 1
+    assert found == {name: text.encode() for name, text in files.items()} | {"empty.yaml": b""}

@@ -177,3 +177,13 @@ async def test_ends_with_the_source(tmp_path: Path, stubborn: bool, monkeypatch:
     assert time.monotonic() - asked < 2
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
+
+
+async def test_one_that_closes_its_output_and_stays_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not waited for without end: it is killed, reported as lost, and started again."""
+    monkeypatch.setattr(journald, "STOP_S", 0.2)
+    body = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nsys.stdout.flush()\nos.close(1)\ntime.sleep(600)\n"
+    sink = Remembering()
+    async with running(source(program(tmp_path, body)), sink):
+        await sink.until_status("lost")
+    assert "did not end" in (sink.sources[-1].error or "")
