@@ -43,12 +43,12 @@ _NODELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 """Without it a second small message waits until the first is acknowledged by TCP, for up to 40 ms (Nagle's algorithm)."""
 
 
-_PAHO_LOG = logging.getLogger(f"{__name__}.paho")
+PAHO_LOG = logging.getLogger(f"{__name__}.paho")
 """What paho and aiomqtt log comes to us as errors, too: said once, in our own words."""
-_PAHO_LOG.setLevel(logging.CRITICAL)
+PAHO_LOG.setLevel(logging.CRITICAL)
 
 
-class _Client(aiomqtt.Client):
+class ReportingClient(aiomqtt.Client):
     """aiomqtt's client, that tells more.
 
     It reaches into what aiomqtt 2.5 and paho 2 keep to themselves: the lock file pins both, the contract suite tells of a change.
@@ -106,6 +106,14 @@ class _Client(aiomqtt.Client):
             self._sent[info.mid] = sent
         else:
             sent.set_exception(BrokerError(f"cannot send: {paho.error_string(info.rc)}"))
+
+    def acknowledge_by_hand(self) -> None:
+        """From now on incoming messages are acknowledged by `acknowledge` alone. aiomqtt does it before anybody has seen them."""
+        self._client.manual_ack_set(on=True)
+
+    def acknowledge(self, message: aiomqtt.Message) -> None:
+        """Tell the broker that a message is in safe hands. A connection that was lost meanwhile is no error: it comes again."""
+        self._client.ack(message.mid, message.qos)
 
     async def disconnected(self) -> BaseException | None:
         """Wait for the end of the connection; why it ended."""
@@ -180,7 +188,7 @@ class _Client(aiomqtt.Client):
 class _MqttLink:
     """A `Link` over aiomqtt."""
 
-    def __init__(self, client: _Client, settings: BrokerSettings, version: Version) -> None:
+    def __init__(self, client: ReportingClient, settings: BrokerSettings, version: Version) -> None:
         self.version = version
         self.in_flight = client.receive_maximum
         self._largest = int(getattr(client.limits, "MaximumPacketSize", 268_435_455))  # absent: the protocol's own limit
@@ -257,7 +265,7 @@ class _MqttLink:
         await self._client.__aexit__(None, None, None)
 
 
-def _password(settings: BrokerSettings) -> str | None:
+def password(settings: BrokerSettings) -> str | None:
     """Of the file, read anew at each connection so that it can be changed, else of the settings.
 
     Raises:
@@ -282,7 +290,7 @@ class _TlsSocket(ssl.SSLSocket):
             raise
 
 
-def _tls(settings: BrokerSettings) -> ssl.SSLContext:
+def tls_context(settings: BrokerSettings) -> ssl.SSLContext:
     """Whom to trust and who we are.
 
     Raises:
@@ -314,13 +322,13 @@ async def connect(
     """Connect to a real broker; see `Connect`. `trusted_peer` is asked for the process that listens on a Unix socket."""
     five = version == "5"
     unix = settings.unix_socket
-    client = _Client(
+    client = ReportingClient(
         settings.host if unix is None else str(unix),
         settings.port,
         transport="tcp" if unix is None else "unix",
         trusted_peer=trusted_peer,
         username=settings.username,
-        password=await asyncio.to_thread(_password, settings),
+        password=await asyncio.to_thread(password, settings),
         identifier=client_id,
         protocol=aiomqtt.ProtocolVersion.V5 if five else aiomqtt.ProtocolVersion.V311,
         will=aiomqtt.Will(will.topic, will.payload, qos=1, retain=will.retain),
@@ -330,12 +338,12 @@ async def connect(
         connect_timeout=settings.connect_timeout_s,
         keepalive=settings.keepalive_s,
         max_queued_incoming_messages=_COMMANDS_WAITING,
-        tls_context=await asyncio.to_thread(_tls, settings) if settings.tls else None,
+        tls_context=await asyncio.to_thread(tls_context, settings) if settings.tls else None,
         socket_options=[_NODELAY] if unix is None else None,
-        logger=_PAHO_LOG,
+        logger=PAHO_LOG,
     )
     try:
-        await _enter(client, settings)
+        await enter(client, settings)
         if getattr(client.limits, "MaximumQoS", 1) < 1:
             raise BrokerError(
                 f"{settings.where}: the broker knows no acknowledgements (Maximum QoS 0): nothing could be sent safely"
@@ -345,7 +353,14 @@ async def connect(
         client.cut()
 
 
-async def _enter(client: _Client, settings: BrokerSettings) -> None:
+async def enter(client: ReportingClient, settings: BrokerSettings) -> None:
+    """Connect a client.
+
+    Raises:
+        VersionRefusedError: the broker does not speak this version.
+        ClosedUnansweredError: it closed the connection without an answer.
+        BrokerError: anything else.
+    """
     try:
         await client.__aenter__()
     except aiomqtt.MqttError as error:
