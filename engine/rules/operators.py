@@ -129,3 +129,17 @@ def holds(op: Op, value: Any, others: tuple[Any, ...]) -> bool:
     if op == "ne":
         return all(test(value, other) for other in others)
     return any(test(value, other) for other in others)
+
+
+def fits(op: Op, value: Any, other: Any) -> bool:
+    """Whether an operator means anything for values of these types; equality always does."""
+    if op in ("eq", "ne", "exists"):
+        return True
+    both_text = isinstance(value, str) and isinstance(other, str)
+    if op in ("gt", "gte", "lt", "lte"):
+        return both_text or (_is_number(value) and _is_number(other))
+    return both_text
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

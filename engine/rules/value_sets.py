@@ -9,31 +9,19 @@ from collections.abc import Iterable, Iterator
 from engine.rules.draft import DraftPattern, DraftRule, DraftTest
 from engine.rules.kinds import FieldType, Kinds
 from engine.rules.model import FieldPath, Op, Ref, Scalar
+from engine.rules.operators import BadRegexError, fits, holds
 from engine.rules.scope import field_of_pattern
 
 Choices = frozenset[Scalar] | None
 
 
 def passes(op: Op, value: Scalar, literals: Iterable[Scalar]) -> bool:
-    """Whether a literal passes a test against literals; true where that cannot be told (regular expressions)."""
+    """Whether a literal passes a test against literals, as in the core; true where type or expression is wrong: others say so."""
     others = tuple(literals)
-    if op == "ne":
-        return all(value != other for other in others)
-    return any(_passes(op, value, other) for other in others)
-
-
-def _passes(op: Op, value: Scalar, other: Scalar) -> bool:
-    if op == "exists":
-        return other is True
-    if op == "eq":
-        return value == other
-    if isinstance(value, str) and isinstance(other, str):
-        text = {"contains": other in value, "startswith": value.startswith(other), "endswith": value.endswith(other)}
-        return text.get(op, True)
-    if isinstance(value, int | float) and isinstance(other, int | float):
-        order = {"gt": value > other, "gte": value >= other, "lt": value < other, "lte": value <= other}
-        return order.get(op, True)
-    return True
+    try:
+        return holds(op, value, others) or not all(fits(op, value, other) for other in others)
+    except BadRegexError:
+        return True
 
 
 def joins(rule: DraftRule) -> Iterator[tuple[DraftPattern, DraftTest, Ref]]:

@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from engine.rules.operators import BadRegexError, compile_regex
+from engine.rules.operators import BadRegexError, compile_regex, holds
+from engine.rules.value_sets import passes
 
 
 def test_search_is_not_anchored() -> None:
@@ -32,3 +33,18 @@ def test_time_is_linear() -> None:
     started = time.monotonic()
     assert not compile_regex("(a*)*b")("a" * 200_000)
     assert time.monotonic() - started < 5  # a backtracking matcher needs longer than the universe has
+
+
+def test_the_check_and_the_core_share_one_meaning() -> None:
+    """A flag is no number for either: `exit_code: true` does not pass 1, and what the core lets pass the check lets pass."""
+    for op, value, other in [
+        ("eq", True, 1),
+        ("ne", True, 1),
+        ("re", "dead", "^d"),
+        ("re", "dead", "x"),
+        ("gt", 2, 1),
+        ("lt", 2, 1),
+    ]:
+        assert passes(op, value, (other,)) is holds(op, value, (other,))  # type: ignore[arg-type]  # operators by name
+    assert passes("gt", True, (0,))  # a wrong type is said by another check
+    assert passes("re", "dead", ("(",))  # as is a wrong expression
