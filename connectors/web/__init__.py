@@ -1,0 +1,1 @@
+"""The page of a fleet: what all hosts report, in a browser."""
