@@ -1,6 +1,8 @@
 """`dockwarden run`."""
 
 import asyncio
+import shutil
+import sys
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -30,7 +32,13 @@ def run_sidecar(*, config: Path | None, rules: Path | None, state: Path | None, 
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
         write = recording.write if recording is not None else None
-        return runner.run(serve(Plan(settings, start, partial(print, flush=True), write)))
+        return runner.run(serve(Plan(settings, start, partial(print, flush=True), write, own_command(Path(sys.argv[0])))))
+
+
+def own_command(called: Path) -> str:
+    """What to type for the program that was called by this path: its name where the PATH leads to it, else the full path."""
+    found = shutil.which(called.name)
+    return called.name if found is not None and Path(found).resolve() == called.resolve() else str(called.absolute())
 
 
 def _over(rules: Path | None, state: Path | None, act: bool | None) -> dict[str, object]:

@@ -59,6 +59,8 @@ class Plan:
     show: Callable[[str], None]
     """Shows people on the terminal what is going on, a line at a time."""
     record: Callable[[Fact | Retraction], None] | None = None
+    program: str = "dockwarden"
+    """What people type to run this program."""
 
 
 async def serve(plan: Plan) -> int:
@@ -178,7 +180,7 @@ class Process:
         show(f"  broker   {self._broker.where}, topics {host_topic(settings.host)}/#")
         for line in self._broker.hints():
             show(line)
-        show("  ask      dockwarden status, dockwarden explain")
+        show(f"  ask      {self._plan.program} status, {self._plan.program} explain")
         if self._state.recovered:
             show(f"  NOTE     {self._state.recovered}")
 
