@@ -132,6 +132,11 @@ class Settings(BaseSettings):
     )
     exec_root: Path = Field(default=Path("/var/run/docker"), description="Where dockerd writes its stack dumps (--exec-root).")
     outbox_rows: int = Field(default=10_000, ge=100, description="Messages kept while the broker is away.")
+    recording_bytes: int = Field(
+        default=64 * 1024 * 1024,
+        ge=0,
+        description="Bytes, compressed, of the recording for `replay --since` and `tune`: weeks of an ordinary host; 0: none.",
+    )
     log_format: Literal["auto", "text", "json"] = Field(default="auto", description="auto: text on a terminal, JSON elsewhere.")
 
     @field_validator("host")

@@ -34,6 +34,7 @@ HostOption = Annotated[
 GroupOption = Annotated[list[str] | None, typer.Option("--group", help="Group whose overrides are applied; may be repeated.")]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="Settings file (YAML).")]
 StateOption = Annotated[Path | None, typer.Option("--state", help="State folder.")]
+SinceOption = Annotated[str, typer.Option("--since", help="How far back in the sidecar's own recording, such as 12h or 7d.")]
 CheckFormat = Annotated[Literal["text", "json", "sarif"], typer.Option("--format", help="For people, for tools, for code hosts.")]
 FormatOption = Annotated[Literal["text", "json"], typer.Option("--format", help="For people, or for tools.")]
 
@@ -88,11 +89,15 @@ def check(
     folder: Annotated[Path | None, typer.Argument(help="Folder of rules; without it those that ship.")] = None,
     output: CheckFormat = "text",
     config: ConfigOption = None,
+    since: Annotated[str | None, typer.Option("--since", help="Try changed rules on the sidecar's recording: 7d.")] = None,
+    recording: Annotated[Path | None, typer.Option("--replay", help="Also try all rules on these recorded facts.")] = None,
+    at_most: Annotated[int, typer.Option("--at-most", min=0, help="Firings in the recording that need no warning.")] = 100,
+    state: StateOption = None,
 ) -> None:
     """Find every error of a rules folder at once: in rules, tests, runbooks and overrides."""
     from engine.cli.check import check_rules
 
-    _exit(lambda: check_rules(folder, output, config))
+    _exit(lambda: check_rules(folder, output, config, since=since, recording=recording, at_most=at_most, state=state))
 
 
 @app.command()
@@ -111,8 +116,12 @@ def test(
 
 @app.command()
 def replay(
-    file: Annotated[str, typer.Argument(help="Facts as JSON lines, or - for standard input.")],
+    file: Annotated[
+        str | None, typer.Argument(help="Facts as JSON lines, or - for standard input; without it the sidecar's own recording.")
+    ] = None,
     rules: RulesOption = None,
+    since: SinceOption = "7d",
+    state: StateOption = None,
     against: Annotated[Path | None, typer.Option("--against", help="Other rules: say what would be different.")] = None,
     host: HostOption = None,
     group: GroupOption = None,
@@ -121,7 +130,25 @@ def replay(
     """Say what rules decide on recorded facts, by the facts' own clock."""
     from engine.cli.replay import replay_facts
 
-    _exit(lambda: replay_facts(file, rules=rules, against=against, output=output, host=host, groups=group))
+    _exit(
+        lambda: replay_facts(file, rules=rules, against=against, output=output, host=host, groups=group, since=since, state=state)
+    )
+
+
+@app.command()
+def tune(
+    rule: Annotated[str, typer.Argument(help="Id of a rule.")],
+    values: Annotated[list[str], typer.Argument(help="NAME=VALUE,… for each value to try, such as within=5m,10m.")],
+    since: SinceOption = "7d",
+    recording: Annotated[Path | None, typer.Option("--replay", help="Recorded facts; else the sidecar's own recording.")] = None,
+    rules: RulesOption = None,
+    state: StateOption = None,
+    output: FormatOption = "text",
+) -> None:
+    """Show how often a rule would have fired with other values, and on what."""
+    from engine.cli.tune import tune_rule
+
+    _exit(lambda: tune_rule(rule, values, since=since, recording=recording, rules=rules, state=state, output=output))
 
 
 @app.command()

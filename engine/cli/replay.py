@@ -2,13 +2,15 @@
 
 import json
 import sys
+from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 
 from rich.text import Text
 
 from engine.cli.targets import chosen_layers, load_rules, rules_folder
-from engine.cli.terminal import open_facts, out, print_faults
-from engine.facts.timestamps import format_duration, rfc3339
+from engine.cli.terminal import open_facts, out, print_faults, recorded
+from engine.facts.timestamps import Micros, format_duration, rfc3339
 from engine.inference.change_log import encode
 from engine.inference.decision import ActionDecision, AlertDecision, AssertDecision, Decision, RetractDecision
 from engine.replay.comparison import WITHIN, Comparison, Difference, compare
@@ -20,37 +22,50 @@ _MARKS = {"added": ("+", "green"), "removed": ("-", "red"), "moved": (">", "yell
 
 
 def replay_facts(
-    file: str,
+    file: str | None,
     *,
     rules: Path | None,
     against: Path | None,
     output: str,
     host: str | None = None,
     groups: list[str] | None = None,
+    since: str = "7d",
+    state: Path | None = None,
 ) -> int:
     """Print what the rules decide, with the overrides of a host; 1 when lines could not be read.
+
+    Without a file, on what the sidecar recorded itself; decisions before `since` are not printed then.
 
     Raises:
         DockwardenError: the file cannot be read, or a folder of rules is unusable.
     """
     layers = chosen_layers(host, groups)
     ruleset, faults = load_rules(rules_folder(rules), layers), Faults()
-    if against is not None:
-        other, comparison = load_rules(against, layers), Comparison()
-        with open_facts(file) as lines:
+    moment: Micros = 0
+    lines: Iterable[bytes]
+    with ExitStack() as stack:
+        if file is None:
+            lines, moment = recorded(state, None, since)
+        else:
+            lines = stack.enter_context(open_facts(file))
+        if against is not None:
+            other, comparison = load_rules(against, layers), Comparison()
             for difference in compare(ruleset, other, lines, faults, comparison):
+                if difference.shown.at < moment:
+                    continue
                 if output == "json":
                     _print_json(difference.to_json_dict())
                 else:
                     out.print(_difference_text(difference))
-        _print_counts(comparison, output)
-        return print_faults(faults)
-    with open_facts(file) as lines:
-        for decision in play(ruleset, lines, faults):
-            if output == "json":
-                _print_json(decision.to_json_dict())
-            else:
-                out.print(decision_text(decision))
+            _print_counts(comparison, output)
+        else:
+            for decision in play(ruleset, lines, faults):
+                if decision.at < moment:
+                    continue
+                if output == "json":
+                    _print_json(decision.to_json_dict())
+                else:
+                    out.print(decision_text(decision))
     return print_faults(faults)
 
 

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from engine.cli.targets import state_of
+from engine.errors import DockwardenError
+from engine.facts.timestamps import Micros
+from engine.journal.fact_log import RECORDING_FOLDER, recorded_lines
 from engine.replay.recording import Faults, bounded_lines, open_recording
+from engine.rules.units import DURATION_SHAPE, parse_duration
 
 PIPE_WIDTH = 200
 """Columns in a pipe or file, where rich would assume 80 and cut what somebody greps for."""
@@ -39,6 +45,22 @@ def print_faults(faults: Faults) -> int:
     for line in faults.lines():
         print(f"dockwarden: {line}", file=sys.stderr)
     return 1 if faults.number else 0
+
+
+def recorded(state: Path | None, config: Path | None, since: str) -> tuple[Iterator[bytes], Micros]:
+    """The sidecar's own recording, and the moment from which on it is asked for.
+
+    Raises:
+        DockwardenError: there is none, or `since` is not a duration.
+    """
+    folder = state_of(state, config) / RECORDING_FOLDER
+    try:
+        moment = time.time_ns() // 1000 - parse_duration(since)
+    except ValueError as error:
+        raise DockwardenError(f"--since {since}: {error}; write {DURATION_SHAPE}") from error
+    if not folder.is_dir():
+        raise DockwardenError(f"there is no recording at {folder}. Name the state folder of a sidecar with --state.")
+    return recorded_lines(folder, moment), moment
 
 
 @contextmanager

@@ -13,7 +13,9 @@ from typing import Any
 import structlog
 
 from engine.errors import JournalError
+from engine.facts import Fact, Retraction
 from engine.journal.backlog import add_to_backlog, shrink_backlog
+from engine.journal.fact_log import FactLog
 from engine.journal.records import Batch, Committed
 from engine.journal.store import Journal
 from engine.ports.broker import OutboxRow
@@ -28,8 +30,9 @@ RETRY_S = 1.0
 class JournalWriter:
     """The journal, for the event loop. Also the outbox that the publisher drains (`engine.ports.broker.Outbox`)."""
 
-    def __init__(self, journal: Journal, clock: Clock) -> None:
-        """Write to an open journal."""
+    def __init__(self, journal: Journal, clock: Clock, fact_log: FactLog | None = None) -> None:
+        """Write to an open journal; facts to a recording of their own, where there is one."""
+        self._fact_log = fact_log
         self._journal = journal
         self._clock = clock
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
@@ -57,6 +60,11 @@ class JournalWriter:
         """Messages that wait for the broker."""
         in_file = self._journal.depth[0]
         return in_file if self._backlog is None else in_file - len(set(self._backlog.outbox_done)) + len(self._backlog.outbox)
+
+    def record(self, fact: Fact | Retraction) -> None:
+        """Remember a fact for the recording; it is written within a second or with the end."""
+        if self._fact_log is not None:
+            self._fact_log.add(fact)
 
     def next_seq(self) -> int:
         """Number for the next message; rises, also across restarts."""
@@ -89,6 +97,9 @@ class JournalWriter:
                     self._refused(batch, error)
             if self._backlog is not None:
                 self.lost += shrink_backlog(self._backlog)
+        if self._fact_log is not None and self._fact_log.due(self._clock.monotonic()):
+            # Not waited for: nothing depends on it, and compressing a full segment takes a while.
+            asyncio.get_running_loop().run_in_executor(self._thread, self._fact_log.write)
         if news:
             self._more.set()
         return self.healthy
@@ -159,5 +170,7 @@ class JournalWriter:
         self._closed = True
         if not await self._shielded(Batch(), at_once=True):
             _log.critical("journal_backlog_lost", error=self.problem)
+        if self._fact_log is not None:
+            await self._in_thread(self._fact_log.write)
         await self._in_thread(self._journal.close)
         self._thread.shutdown(wait=False)

@@ -249,6 +249,7 @@ class Loop:
         fact = self._normalizer.normalize(fact, turn.core.memory, turn.now)
         self.counters["facts"] += 1
         self.last_fact_at = max(self.last_fact_at, min(fact.at_micros, turn.now))
+        self._writer.record(fact)
         if self._record is not None:
             self._record(fact)
         try:

@@ -116,7 +116,7 @@ class RecordingWriter:
         self._file = file
         self._refused = False
         try:
-            self._out = file.open("a", encoding="utf-8", errors="backslashreplace")
+            self._out = file.open("a", buffering=1, encoding="utf-8", errors="backslashreplace")  # by lines: a kill loses none
         except OSError as error:
             raise DockwardenError(f"{file}: cannot be written: {error.strerror}") from error
 
@@ -137,9 +137,3 @@ class RecordingWriter:
         except OSError as error:
             self._refused = True
             _log.error("recording_ended", file=str(self._file), error=error.strerror)
-
-    def flush(self) -> None:
-        """Hand what was written to the system: a process that is killed loses nothing of it."""
-        if not self._refused:
-            with suppress(OSError):  # the next write reports it
-                self._out.flush()

@@ -370,6 +370,13 @@ RESTART_WITHOUT_POLICY = _check(
     "Name the rule under `policy.touch_running` in the settings of the hosts where it may act, or leave the action out.",
     "warning",
 )  # fmt: skip
+FIRES_TOO_OFTEN = _check(
+    "DW412", "fires-too-often",
+    "On the recording that was named, a rule would have fired more often than is wanted.",
+    "An alert that comes all the time is read by nobody, and an action that runs all the time is none.",
+    "Try other values: `dockwarden tune RULE at_least=10,20,50`.",
+    "warning",
+)  # fmt: skip
 
 # Tests
 UNTESTED_FIRING = _check(

@@ -179,6 +179,15 @@ def _set(rule: MapNode, key: ScalarNode, value: Node, report: Report) -> MapNode
     return changed
 
 
+def value_paths(trees: Iterable[Node], ident: str) -> list[str] | None:
+    """Every value of a rule that may be set, by its path (`when.storm.at_least`); None when there is no such rule."""
+    for tree in trees:
+        for rule in _rules(tree):
+            if _id(rule) == ident:
+                return [path for path, _ in _paths(rule)]
+    return None
+
+
 def _is_literal(node: Node) -> bool:
     return isinstance(node, ScalarNode) or (
         isinstance(node, ListNode) and all(isinstance(item, ScalarNode) for item in node.items)

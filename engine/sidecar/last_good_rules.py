@@ -32,10 +32,11 @@ def to_json(loaded: LoadedRules) -> str | None:
     return text if len(text) <= MAX_CHARS else None
 
 
-def last_good(state: Path, where: str) -> LoadedRules | None:
+def last_good(state: Path, where: str | None = None) -> LoadedRules | None:
     """The rules of this place that were in force last, by the journal of a state folder; None when none can be used.
 
-    Those of another place are not what anybody asked for: a wrong `--rules` is a fault to be named, not to be covered up.
+    None as the place: of any. Those of another place are not what anybody asked for: a wrong `--rules` is a fault to name,
+    not to cover up.
     """
     journal = state / "journal.db"
     if not journal.exists():
@@ -46,7 +47,7 @@ def last_good(state: Path, where: str) -> LoadedRules | None:
         if text is None:
             return None
         body = json.loads(text)
-        if body["where"] != where:
+        if where is not None and body["where"] != where:
             return None
         texts = RuleTexts(
             tuple((str(name), str(data).encode()) for name, data in body["rules"]),

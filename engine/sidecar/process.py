@@ -18,6 +18,7 @@ from engine.errors import DockwardenError
 from engine.facts import Fact, Retraction
 from engine.facts.docker import Container
 from engine.journal.audit_trail import explain_alert
+from engine.journal.fact_log import RECORDING_FOLDER, FactLog
 from engine.journal.records import Bounds, CoreKey
 from engine.journal.store import Journal
 from engine.messages.topics import host_topic
@@ -108,6 +109,7 @@ class Process:
             freeze=freeze,
             rules_version=loaded.version,
             record=plan.record,
+            fact_log=FactLog(settings.state / RECORDING_FOLDER, settings.recording_bytes) if settings.recording_bytes else None,
         )
         self._link = LinkState()
         self._status = Status(

@@ -29,7 +29,6 @@ class _FileSink:
         del cursor
         for fact in with_host(facts, self._host):
             self._out.write(fact)
-        self._out.flush()
 
 
 async def record_until_stopped(settings: Settings, out: RecordingWriter, started: Callable[[], None]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from engine.facts import Fact, Retraction
+from engine.journal.fact_log import FactLog
 from engine.journal.records import JournalState
 from engine.journal.store import Journal
 from engine.journal.writer import JournalWriter
@@ -43,6 +44,7 @@ def build_sidecar(
     freeze: Freeze,
     rules_version: str = "",
     record: Callable[[Fact | Retraction], None] | None = None,
+    fact_log: FactLog | None = None,
 ) -> Sidecar:
     """Put a sidecar together; nothing runs yet.
 
@@ -56,9 +58,10 @@ def build_sidecar(
         freeze: an operator's emergency stop.
         rules_version: names the rules in messages.
         record: gets each fact as the core takes it, for a recording.
+        fact_log: the journal's own bounded recording.
     """
     intake = Intake(options.host)
-    writer = JournalWriter(journal, clock)
+    writer = JournalWriter(journal, clock, fact_log)
     attempts = Attempts(actions={**actions, RETRY_NOW: RetryNow()}, policy=options.policy, intake=intake, clock=clock)
     loop = Loop(
         ruleset=rules,

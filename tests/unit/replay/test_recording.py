@@ -48,14 +48,12 @@ def test_a_recording_on_a_full_disk_ends_and_the_sidecar_goes_on() -> None:
     with RecordingWriter(Path("/dev/full")) as out:
         for number in range(1000):
             out.write(container(number))
-        out.flush()
 
 
-def test_what_is_flushed_is_in_the_file_before_it_is_closed(tmp_path: Path) -> None:
+def test_what_is_written_is_in_the_file_before_it_is_closed(tmp_path: Path) -> None:
     """A process that is killed loses nothing of it; at 0.1.0 `run --record` kept up to 8 KiB in memory."""
     with RecordingWriter(tmp_path / "f") as out:
         out.write(container(1))
-        out.flush()
         faults = Faults()
         read = list(read_facts((tmp_path / "f").read_bytes().splitlines(), FactKinds(), faults))
     assert (len(read), out.number, faults.number) == (1, 1, 0)

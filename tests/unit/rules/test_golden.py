@@ -12,7 +12,7 @@ from engine.rules.reader import check_texts, render_json, render_text
 ROOT = Path(__file__).resolve().parents[3]
 CASES = sorted((ROOT / "tests" / "golden" / "rules").iterdir())
 ADVICE = sorted((ROOT / "tests" / "golden" / "advice").iterdir())
-BY_FOLDER = {"DW004", "DW116", "DW117", "DW309", "DW312", "DW410", "DW411"}
+BY_FOLDER = {"DW004", "DW116", "DW117", "DW309", "DW312", "DW410", "DW411", "DW412"}
 """DW004 takes a thousand findings (test_findings.py); the others are advice, and about more than texts (test_folder.py)."""
 
 
