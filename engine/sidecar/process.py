@@ -27,6 +27,7 @@ from engine.pipeline.turn import Options
 from engine.ports.broker import LinkState
 from engine.ports.clock import Clock, SystemClock
 from engine.settings import Settings
+from engine.sidecar.banner import modes, not_read
 from engine.sidecar.commands import Commands, FreezeFile
 from engine.sidecar.composition import Broker, broker_of, compose
 from engine.sidecar.rule_reload import Start, follow_rules
@@ -176,7 +177,11 @@ class Process:
         show, settings, loaded = self._plan.show, self._settings, self._plan.start.loaded
         show(f"dockwarden {VERSION} on {settings.host}, mode {settings.effective_policy.mode}")
         for line in self._connectors.watching:
-            show(f"  watches  {line}")
+            show(f"  reads    {line}")
+        for line in not_read(settings, self._connectors.address):
+            show(f"  not read {line}")
+        for line in modes(settings):
+            show(f"  actions  {line}")
         show(f"  rules    {len(loaded.ruleset.rules)} from {loaded.where} ({loaded.version})")
         show(f"  journal  {settings.state / 'journal.db'}")
         show(f"  broker   {self._broker.where}, topics {host_topic(settings.host)}/#")
