@@ -2,7 +2,7 @@
 
 Sans-I/O: no await, no clock, no randomness. Time comes with the facts. Each module knows only those below it:
 
-    persistence, diagnosis   the journal's entries from and to a core; why a rule has not fired
+    persistence, diagnosis, time_shift   the journal's entries from and to a core; why a rule has not fired
     core                     one step: moves the clock, takes the fact in, runs the agenda, applies consequences
     network, effects         puts rules into the network; what a firing rule asks for
     rule_node                a rule at work: its patterns, its matches, and since when they hold

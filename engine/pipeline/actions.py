@@ -14,7 +14,7 @@ from engine.action_catalog import ACTIONS
 from engine.facts import Fact, Retraction
 from engine.facts.docker import Container
 from engine.facts.outcomes import ActionResult
-from engine.facts.timestamps import SECOND, from_micros
+from engine.facts.timestamps import SECOND, Micros, from_micros
 from engine.guardrails import Verdict, judge
 from engine.inference.decision import ActionDecision, Decision
 from engine.journal.records import AuditRow
@@ -65,6 +65,14 @@ class Actions:
                 same.join(job, turn.core.active)
                 turn.batch.delete_retry(job_id)
                 turn.batch.put_retry(same.id, same.to_json())
+
+    def shift(self, turn: Turn, step: Micros) -> None:
+        """The clock was set: what is scheduled, and what mode observe left undone, moves by as much."""
+        self.schedule.shift(step)
+        for job in self._observed.values():
+            job.shift(step)
+        for job in (*self.schedule.jobs.values(), *self._observed.values()):
+            turn.batch.put_retry(job.id, job.to_json())
 
     # -- from decision to job -----------------------------------------------------------------------------------------
 

@@ -71,6 +71,18 @@ class Alerts:
         self._changed = False
         """Whether the journal has to learn of any of these."""
 
+    def shift(self, turn: Turn, step: Micros) -> None:
+        """The clock was set: silences last as long as they were to, and what waits goes on waiting."""
+        self.silences = [
+            silence.model_copy(update={"since": silence.since + step, "until": silence.until + step}) for silence in self.silences
+        ]
+        for address, (decision, since, subjects) in self._pending.items():
+            state = turn.core.alerts.states.get(address)
+            if state is not None and not state.firing:
+                decision = state.decision(decision.at + step)  # noqa: PLW2901  the same, with the times of now
+            self._pending[address] = (decision, since + step, subjects)
+        self._changed = True
+
     # -- what was decided ---------------------------------------------------------------------------------------------
 
     def notify(self, turn: Turn, decisions: Iterable[Decision]) -> None:

@@ -4,7 +4,8 @@ All that comes from outside the loop's task comes through here, as plain data.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -64,6 +65,13 @@ class StaleFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockStepped:
+    """The host's clock was set by so much; the sidecar's own has just followed. Comes before all that waits in the intake."""
+
+    step: Micros
+
+
+@dataclass(frozen=True, slots=True)
 class OperatorCommand:
     """A valid command of an operator, or what came of one that was carried out, or refused, before it got here."""
 
@@ -91,7 +99,7 @@ class Question:
     rule: str = ""
 
 
-Entry = FromSource | AttemptEnded | RulesAccepted | JournalNote | StaleFacts | OperatorCommand | Question
+Entry = FromSource | AttemptEnded | RulesAccepted | JournalNote | StaleFacts | ClockStepped | OperatorCommand | Question
 
 
 class Intake:
@@ -100,10 +108,15 @@ class Intake:
     def __init__(self, host: str, length: int = QUEUE_LENGTH) -> None:
         self._host = host
         self._queue: asyncio.Queue[Entry] = asyncio.Queue(length)
+        self._step: Micros = 0
 
     async def put(self, entry: Entry) -> None:
         """Hand an entry over; waits while the loop is behind."""
         await self._queue.put(entry)
+
+    def clock_stepped(self, step: Micros) -> None:
+        """The clock was set. Never waits, and is taken first: no turn sees the new time with what holds the old one."""
+        self._step += step
 
     def sink(self, source: str) -> "SourceSink":
         """Where one source puts what it sees."""
@@ -123,14 +136,17 @@ class Intake:
     async def take(self, most: int, timeout_s: float | None) -> list[Entry]:
         """What is there, at most so many entries; waits for the first one, no longer than the time-out."""
         entries: list[Entry] = []
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 entries.append(await self._queue.get())
-        except TimeoutError:
-            return entries
         while len(entries) < most and not self._queue.empty():
             entries.append(self._queue.get_nowait())
-        return entries
+        return [*self._stepped(), *entries]
+
+    def _stepped(self) -> Iterator[Entry]:
+        step, self._step = self._step, 0
+        if step:
+            yield ClockStepped(step)
 
     @property
     def depth(self) -> int:

@@ -108,6 +108,11 @@ class Job(BaseModel):
         """Whether a firing that asked for it still stands."""
         return self.activation in active or any(activation in active for activation in self.other_activations)
 
+    def shift(self, step: Micros) -> None:
+        """The clock was set by so much."""
+        self.due += step
+        self.decided_at += step
+
     def result_fields(self) -> dict[str, Any]:
         """What the fact about an attempt says of the job."""
         return {

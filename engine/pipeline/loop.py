@@ -20,6 +20,7 @@ from engine.inference.decision import AssertDecision, Decision, RetractDecision
 from engine.inference.diagnosis import why_not
 from engine.inference.joins.durable import JoinerPool
 from engine.inference.persistence import restore, snapshot
+from engine.inference.time_shift import shift_entries
 from engine.journal.records import AuditRow, Batch, JournalState
 from engine.journal.writer import JournalWriter
 from engine.messages.cloudevents import fact_event
@@ -29,6 +30,7 @@ from engine.pipeline.alerts import MEMORY, Alerts
 from engine.pipeline.attempts import Attempts
 from engine.pipeline.intake import (
     AttemptEnded,
+    ClockStepped,
     Entry,
     FromSource,
     Intake,
@@ -151,6 +153,8 @@ class Loop:
         """One round: wait for entries no longer than the time-out, take them, commit what follows, let it out."""
         entries = await self._intake.take(MAX_ENTRIES_PER_TURN, timeout_s)
         turn = self._begin()
+        if entries and isinstance(entries[0], ClockStepped):
+            self._shift(turn, entries[0].step)
         if not self._advanced:
             # From here on it is looked for what may be missing; and what became due while the process was down is decided.
             self._advanced = True
@@ -215,20 +219,38 @@ class Loop:
                 turn.batch.memory.update(entry.memory)
             case Question():
                 turn.questions.append(entry)
+            case ClockStepped():
+                pass  # before all others
 
     def _replace_rules(self, turn: Turn, accepted: RulesAccepted) -> None:
         """Other rules from now on; what is unchanged keeps its state."""
         old = turn.core
-        entries = snapshot(old)
-        for node in old.nodes:
-            node.retire()
-        changes = old.drain_changes()
-        turn.batch.extend(Batch(core_puts=changes.puts, core_deletes=set(changes.deletes)))
+        entries = self._put_down(turn)
         self.core = turn.core = restore(accepted.ruleset, entries, joiners=self._joiners)
         self._rules_version = turn.rules_version = accepted.version
         _log.info("rules_in_force", version=accepted.version, rules=len(accepted.ruleset.rules))
         if old.now:
             self._conclude(turn, turn.core.advance(max(turn.now, old.now)))
+
+    def _shift(self, turn: Turn, step: Micros) -> None:
+        """The clock was set: every time that is remembered moves by as much, so that nothing falls due, or is late, by it."""
+        if turn.core.now:
+            entries = shift_entries(self._put_down(turn), step)
+            turn.batch.extend(Batch(core_puts=entries))
+            self.core = turn.core = restore(turn.core.ruleset, entries, joiners=self._joiners)
+        self.actions.shift(turn, step)
+        self.alerts.shift(turn, step)
+        self.last_fact_at += step if self.last_fact_at else 0
+        _log.warning("clock_stepped", step_s=round(step / SECOND, 3))
+
+    def _put_down(self, turn: Turn) -> dict[tuple[str, str], str]:
+        """Everything that the core knows; it is not used any more, and what it has not committed yet goes into the batch."""
+        entries = snapshot(turn.core)
+        for node in turn.core.nodes:
+            node.retire()
+        changes = turn.core.drain_changes()
+        turn.batch.extend(Batch(core_puts=changes.puts, core_deletes=set(changes.deletes)))
+        return entries
 
     def _retractions(self, turn: Turn, stale: StaleFacts) -> list[Fact | Retraction]:
         host, at = self._options.host, from_micros(turn.now)

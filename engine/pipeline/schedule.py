@@ -79,6 +79,12 @@ class Schedule:
                 self._enqueue(job, now)
         return concerned
 
+    def shift(self, step: Micros) -> None:
+        """The clock was set: jobs are due after as much time as before."""
+        for job in self.jobs.values():
+            job.shift(step)
+        self._queue = [(due + step, number, job_id) for due, number, job_id in self._queue]  # still a heap
+
     @property
     def next_due(self) -> Micros | None:
         """When to look again, None while nothing is scheduled or all wait for room."""

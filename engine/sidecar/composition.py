@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from connectors.mqtt.settings import BrokerSettings
 from connectors.sources.proc import Stat
 from engine.errors import DockerError
 from engine.facts.docker import Container
+from engine.facts.timestamps import Micros
 from engine.messages.topics import host_topic
 from engine.ports.actions import Action
 from engine.ports.broker import CommandHandler, LinkState, Publisher, StatusSource
@@ -57,6 +59,14 @@ class Connectors:
     clients: tuple[DockerClient, ...]
     watching: tuple[str, ...]
     """What is watched, one line each, for people."""
+    _book: ContainerBook
+    _events: DockerEvents
+
+    def clock_stepped(self, step: Micros) -> None:
+        """The machine's clock was set: times that are remembered move by as much, and Docker is listed anew."""
+        length = timedelta(microseconds=step)
+        self._book.shift(length)
+        self._events.clock_stepped(length)
 
     async def close(self) -> None:
         """Give every connection back."""
@@ -105,8 +115,9 @@ def compose(settings: Settings, *, known_containers: Iterable[Container], clock:
         root = health.root_dir
         return [*map(Path, STANDARD_PATHS), *settings.probes.disk_paths, *([root] if root else [])]
 
+    stream = DockerEvents(events, Lookup(look, book, clock=clock), book, resync, clock=clock)
     sources: list[FactSource] = [
-        DockerEvents(events, Lookup(look, book, clock=clock), book, resync, clock=clock),
+        stream,
         DockerListing(look, book, resync, clock=clock, known=known, settings=ListingSettings(interval=settings.probes.list_s)),
         health,
         MountSweep(
@@ -146,6 +157,8 @@ def compose(settings: Settings, *, known_containers: Iterable[Container], clock:
         actions={action.name: action for action in actions},
         clients=(events, look, probe, remedy),
         watching=tuple(watching),
+        _book=book,
+        _events=stream,
     )
 
 

@@ -25,7 +25,7 @@ from engine.messages.topics import host_topic
 from engine.pipeline.intake import StaleFacts
 from engine.pipeline.turn import Options
 from engine.ports.broker import LinkState
-from engine.ports.clock import Clock, SystemClock
+from engine.ports.clock import SystemClock
 from engine.settings import Settings
 from engine.sidecar.banner import modes, not_read
 from engine.sidecar.commands import Commands, FreezeFile
@@ -34,6 +34,7 @@ from engine.sidecar.rule_reload import Start, follow_rules
 from engine.sidecar.sidecar import build_sidecar
 from engine.sidecar.status import Status, announce
 from engine.sidecar.status_socket import StatusSocket
+from engine.sidecar.steady_clock import MEMORY, SteadyClock, gap, watch_clock
 from engine.sidecar.tasks import Tasks
 from engine.version import VERSION
 
@@ -71,7 +72,7 @@ async def serve(plan: Plan) -> int:
     Raises:
         DockwardenError: a part cannot be started; the message says which and what to do.
     """
-    settings, clock = plan.settings, SystemClock()
+    settings, clock = plan.settings, SteadyClock(SystemClock())
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -84,7 +85,7 @@ async def serve(plan: Plan) -> int:
 class Process:
     """Everything between an open journal and its end."""
 
-    def __init__(self, plan: Plan, journal: Journal, broker: Broker, clock: Clock) -> None:
+    def __init__(self, plan: Plan, journal: Journal, broker: Broker, clock: SteadyClock) -> None:
         """Put the parts together; nothing runs yet."""
         settings = self._settings = plan.settings
         self._plan = plan
@@ -112,6 +113,11 @@ class Process:
             record=plan.record,
             fact_log=FactLog(settings.state / RECORDING_FOLDER, settings.recording_bytes) if settings.recording_bytes else None,
         )
+        self._boot = _boot_id()
+        self._step = clock.step_since(self._state.memory.get(MEMORY), self._boot, newest=self.sidecar.loop.core.now)
+        if self._step:  # it was set while no sidecar ran
+            self._connectors.clock_stepped(self._step)
+            self.sidecar.intake.clock_stepped(self._step)
         self._link = LinkState()
         self._status = Status(
             self.sidecar,
@@ -151,6 +157,8 @@ class Process:
 
     async def _start(self) -> None:
         start, sidecar = self._tasks.start, self.sidecar
+        if self._step:
+            await sidecar.intake.sink("clock").put([gap(self._step, self._clock)])
         start("loop", sidecar.loop.run())
         await self._status.refresh()  # so that the first status message says how things stand
         start("publisher", self._publisher.run(sidecar.writer))
@@ -159,6 +167,7 @@ class Process:
         start("status", StatusSocket(self._settings.state / "status.sock", self._status.answer).run())
         start("announcements", announce(self._status, self._publisher, sidecar))
         start("stale", self._retract_stale())
+        start("clock", watch_clock(self._clock, sidecar.intake, self._connectors.clock_stepped, boot=self._boot))
         for source in self._connectors.sources:
             start(f"source:{source.name}", source.run(sidecar.intake.sink(source.name), self._state.cursors.get(source.name)))
         start("rules", follow_rules(self._plan.start, sidecar.intake, self._clock))
@@ -197,7 +206,7 @@ class Process:
         """Close the intake, let attempts end, commit and publish what came of it. Bounded; what is left is in the journal."""
         tasks, sidecar = self._tasks, self.sidecar
         names = [f"source:{source.name}" for source in self._connectors.sources]
-        await asyncio.gather(*(tasks.stop(name, STOP_SOURCES_S) for name in ("rules", "stale", "announcements", *names)))
+        await asyncio.gather(*(tasks.stop(name, STOP_SOURCES_S) for name in ("rules", "stale", "clock", "announcements", *names)))
         sidecar.loop.stop_starting()
         await sidecar.attempts.drain(STOP_ACTIONS_S)
         await sidecar.attempts.cancel(1.0)
@@ -217,6 +226,14 @@ class Process:
         await tasks.stop("publisher", 4.0)  # half of it is for saying that we are gone
         await tasks.stop_all(2.0)
         await self._connectors.close()
+
+
+def _boot_id() -> str:
+    """Names this run of the machine, empty where the kernel does not tell."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 def known_containers(entries: Mapping[CoreKey, str]) -> list[Container]:

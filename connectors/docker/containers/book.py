@@ -11,8 +11,8 @@ problem with every attempt.
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from connectors.docker.api.event import DESTROYED, DockerEvent
@@ -43,6 +43,8 @@ class Mark:
 
     at: datetime
     number: int
+    shifted: timedelta = timedelta(0)
+    """By how much the clock had been set by then."""
 
 
 @dataclass(slots=True)
@@ -67,6 +69,7 @@ class ContainerBook:
         self._entries: dict[str, _Entry] = {fact.id: _Entry(fact, 0) for fact in dead_before}
         self._gone: OrderedDict[str, int] = OrderedDict()
         self._number = 0
+        self._shifted = timedelta(0)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -95,7 +98,20 @@ class ContainerBook:
 
     def mark(self, at: datetime) -> Mark:
         """Make a mark now, before asking Docker."""
-        return Mark(at, self._number)
+        return Mark(at, self._number, self._shifted)
+
+    def shift(self, step: timedelta) -> None:
+        """The clock was set by so much: else what comes now would be older than what is known, or newer than what comes next."""
+        self._shifted += step
+        for entry in self._entries.values():
+            entry.read_at += step if entry.read_at != _BEGINNING else timedelta(0)
+            if entry.fact.at != _BEGINNING:
+                entry.fact = entry.fact.model_copy(update={"at": entry.fact.at + step})
+                entry.fact.__dict__.pop("at_micros", None)  # cached of the time before
+
+    def _present(self, mark: Mark) -> Mark:
+        """The mark by the clock as it is set now."""
+        return replace(mark, at=mark.at + self._shifted - mark.shifted) if mark.shifted != self._shifted else mark
 
     def still_true(self, changes: Iterable[Change]) -> list[Change]:
         """These changes, without what was said of containers that are gone by now.
@@ -121,6 +137,7 @@ class ContainerBook:
 
     def apply_list(self, mark: Mark, summaries: Iterable[ContainerSummary]) -> list[Change]:
         """Take a list, or a part of it, in. `mark` was made before it was asked for."""
+        mark = self._present(mark)
         return [change for summary in summaries for change in self._apply_summary(mark, summary)]
 
     def retire(self, mark: Mark, listed: Collection[str]) -> list[Change]:
@@ -147,6 +164,7 @@ class ContainerBook:
 
     def apply_detail(self, mark: Mark, detail: ContainerDetail) -> list[Change]:
         """Take an inspection in."""
+        mark = self._present(mark)
         if self._gone.get(detail.id, -1) > mark.number:
             return []
         entry = self._entries.get(detail.id)
@@ -178,7 +196,7 @@ class ContainerBook:
         entry = self._entries.get(container)
         if entry is None or entry.number > mark.number:
             return []
-        return self._forget(container, mark.at)
+        return self._forget(container, self._present(mark).at)
 
     # --- events ---
 

@@ -36,6 +36,11 @@ class Resume:
         self._start = now
         self._seen: OrderedDict[tuple[int, str, str, str, str], None] = OrderedDict()
 
+    def shift(self, nanoseconds: int) -> None:
+        """The clock was set by so much: Docker gives its events other times from now on."""
+        self._newest = max(self._newest + nanoseconds, 1) if self._newest else 0
+        self._start += nanoseconds
+
     @property
     def cursor(self) -> str | None:
         """For the next start: nanoseconds of the newest event seen; None while there is none."""

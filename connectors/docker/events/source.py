@@ -11,6 +11,7 @@ So a full listing is asked for after every connection and every loss.
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from connectors.docker.api.event import DockerEvent, UnreadableEventError, fact_of, read_event
 from connectors.docker.containers.book import Change, ContainerBook
@@ -104,6 +105,11 @@ class DockerEvents:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._read(), name="docker-events-reader")
             group.create_task(self._work(sink), name="docker-events-worker")
+
+    def clock_stepped(self, step: timedelta) -> None:
+        """The machine's clock was set: go on from the same event; the list makes up for what got lost between."""
+        self._resume.shift(round(step.total_seconds() * 1_000_000) * 1000)
+        self._resync.request()
 
     # --- reader ---
 

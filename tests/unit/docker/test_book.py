@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar, cast
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from connectors.docker.containers.book import Change, ContainerBook, Mark
 from connectors.docker.containers.protection import Protection
 from engine.facts import Retraction
 from engine.facts.docker import Container, ContainerStatus
+from engine.facts.timestamps import to_micros
 from engine.ports.docker import ContainerDetail, ContainerSummary
 
 ID = "0123456789abcdef" * 4
@@ -61,6 +63,23 @@ def test_a_container_that_was_dead_before_a_restart_is_still_dead() -> None:
     assert book.apply_list(book.mark(at(2)), [ContainerSummary(ID, status="removing")]) == []
     assert book.apply_detail(book.mark(at(3)), ContainerDetail(ID, status="dead", error="busy")) == []
     assert [type(change) for change in book.retire(book.mark(at(4)), set())] == [Retraction]
+
+
+@pytest.mark.parametrize("step", [-3600.0, 3600.0])
+def test_after_the_clock_was_set_what_comes_now_is_newer_than_what_was_known(step: float) -> None:
+    """Events and lists by the new clock count, also against a list that was asked for by the old one."""
+    book = ContainerBook()
+    book.apply_event(event("start", 10))
+    book.apply_list(book.mark(at(20)), [ContainerSummary(ID, "web", "box:1", "sleep 1", "running")])
+    mark = book.mark(at(30))
+    book.shift(timedelta(seconds=step))
+    book.apply_list(mark, [ContainerSummary(ID, "web", "box:1", "sleep 1", "paused")])
+    known = book.get(ID)
+    assert known is not None
+    assert (known.status, known.at, known.at_micros) == ("paused", at(30 + step), to_micros(at(30 + step)))
+    (died,) = book.apply_event(event("die", 31 + step, exitCode="1"))
+    assert isinstance(died, Container)
+    assert (died.status, died.at) == ("exited", at(31 + step))
 
 
 def test_what_was_said_of_a_container_that_is_gone_by_now_is_not_told() -> None:

@@ -56,6 +56,16 @@ def test_a_gap_is_a_first_event_newer_than_all_seen() -> None:
     assert resume.misses(event(6))
 
 
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_that_was_set_moves_the_place_in_the_stream(hours: int) -> None:
+    """What comes now is after what was seen, by whichever clock; a new connection begins a second before it."""
+    resume, step = Resume(str(NOW), now=NOW), hours * 3600 * NANO
+    resume.shift(step)
+    assert resume.since() == Resume(str(NOW + step), now=NOW + step).since()
+    assert resume.is_new(event(NOW + step + 1))
+    assert resume.cursor == str(NOW + step + 1)
+
+
 def test_what_was_seen_is_remembered_within_bounds() -> None:
     """The engine can send 256 again; a stream of a million leaves some thousand behind."""
     resume = Resume(None, now=NOW)

@@ -8,7 +8,7 @@ from typing import Any, Self
 from engine.errors import JournalError
 from engine.facts import Fact, Retraction
 from engine.facts.docker import Container
-from engine.facts.timestamps import from_micros
+from engine.facts.timestamps import SECOND, from_micros
 from engine.guardrails import Policy
 from engine.journal import Journal
 from engine.pipeline.turn import Options
@@ -17,6 +17,7 @@ from engine.rules.model import RuleSet
 from engine.rules.reader import check_texts
 from engine.sidecar.commands import FreezeFile
 from engine.sidecar.sidecar import build_sidecar
+from engine.sidecar.steady_clock import SteadyClock
 from tests.clocks import FixedClock
 from tests.unit.pipeline.support import START, cid, settle
 
@@ -63,6 +64,7 @@ class House:
         self.policy = policy or Policy(mode="act")
         self.clock: Any = clock or FixedClock(START)
         """`FixedClock`, unless the test has another one."""
+        self.steady = SteadyClock(self.clock)
         self.journal = Journal.open(self.path, now=self.clock.wall())
         self.outcomes: dict[str, list[Outcome]] = {}
         self.attempts: list[str] = []
@@ -72,7 +74,7 @@ class House:
             rules(text),
             self.journal,
             {name: _Scripted(name, self) for name in ("remove_container", "inspect_mounts")},
-            self.clock,
+            self.steady,
             state=self.journal.load(),
             options=Options(host="h1", policy=self.policy),
             freeze=self.freeze,
@@ -98,6 +100,12 @@ class House:
         await settle()
         while self.intake.depth:
             await self.turn()
+
+    async def set_clock(self, seconds: float) -> None:
+        """The machine's clock is set by so much, and the loop follows."""
+        self.clock.at += round(seconds * SECOND)
+        self.intake.clock_stepped(self.steady.take_step())
+        await self.turn()
 
     def messages(self, kind: str = "") -> list[dict[str, Any]]:
         """The data of what waits for the broker, oldest first."""

@@ -96,6 +96,7 @@ class TestDeath:
 
     async def test_a_scheduled_retry_that_means_nothing_is_dropped_and_the_others_go_on(self, house: House) -> None:
         """A row that an older version or a bad disk left is no reason not to start."""
+        house.freeze.set()
         await house.emit(container(1))
         house.loop._batch.put_retry("bad", '{"id": 7')
         (job,) = house.jobs.values()
@@ -109,6 +110,7 @@ class TestDeath:
 
     async def test_two_jobs_for_one_thing_are_one_after_the_restart(self, house: House) -> None:
         """Whatever the journal holds, one target is tried by one job."""
+        house.freeze.set()
         await house.emit(container(1))
         (job,) = house.jobs.values()
         house.loop._batch.put_retry("twin", job.model_copy(update={"id": "twin", "activation": "another"}).to_json())

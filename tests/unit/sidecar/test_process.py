@@ -18,6 +18,7 @@ from engine.sidecar.composition import broker_of
 from engine.sidecar.process import Plan, Process, known_containers, serve
 from engine.sidecar.rule_reload import Start
 from engine.sidecar.rule_source import LoadedRules
+from engine.sidecar.steady_clock import SteadyClock
 from tests.clocks import SYSTEM
 from tests.lab.waiting import until
 from tests.unit.pipeline.loop import DEAD, House, container, gone, rules
@@ -75,8 +76,9 @@ async def test_it_ends_in_order_and_in_bounded_time(tmp_path: Path) -> None:
     """Exit code 0; within the ten seconds that `docker stop` grants; what came in before is committed."""
     place, stop = Place(tmp_path), asyncio.Event()
     with Journal.open(tmp_path / "journal.db") as journal:
-        async with broker_of(place.settings, SYSTEM) as broker:
-            process = Process(place.plan, journal, broker, SYSTEM)
+        clock = SteadyClock(SYSTEM)
+        async with broker_of(place.settings, clock) as broker:
+            process = Process(place.plan, journal, broker, clock)
             await process.sidecar.intake.sink("docker").put([container(1)], cursor="42")
             stop.set()
             started = time.monotonic()
