@@ -44,7 +44,7 @@ _CONTAINER = Param("string", "Full container id.")
 _SPECS = (
     ActionSpec(
         "remove_container",
-        "Delete a container by force; its anonymous volumes stay unless `volumes` is true. A running container is refused.",
+        "Delete a container that does not run (by force only if it is dead); anonymous volumes stay unless `volumes` is true.",
         {"container": _CONTAINER, "volumes": Param("boolean", "Remove its anonymous volumes too.", required=False)},
         target=("container",),
         container="container",
@@ -68,7 +68,7 @@ _SPECS = (
         },
         target=("holder", "path"),
         container="container",
-        needs="SYS_ADMIN, SYS_CHROOT, SYS_PTRACE and the host's process ids; or a privileged holder with `umount` in its image",
+        needs="SYS_ADMIN, SYS_CHROOT, SYS_PTRACE and the host's process ids",
     ),
     ActionSpec(
         "retry_now",

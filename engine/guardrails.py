@@ -94,6 +94,11 @@ def judge(
     return ACT
 
 
+def may_touch_running(spec: ActionSpec, rule: str, policy: Policy) -> bool:
+    """Whether this rule may have running containers touched: the action is meant for them, and the policy names the rule."""
+    return spec.touches_running and rule in policy.touch_running
+
+
 def _refusal(spec: ActionSpec, params: Mapping[str, Any], rule: str, policy: Policy, container: Container | None) -> str:
     missing = [name for name, param in spec.params.items() if param.required and params.get(name) in (None, "")]
     if missing:
@@ -106,6 +111,6 @@ def _refusal(spec: ActionSpec, params: Mapping[str, Any], rule: str, policy: Pol
         return ""
     if container.protected:
         return f"container {container.name or container.id[:12]} is protected"
-    if container.status in LIVING and not (spec.touches_running and rule in policy.touch_running):
+    if container.status in LIVING and not may_touch_running(spec, rule, policy):
         return f"container {container.name or container.id[:12]} is {container.status}"
     return ""

@@ -1,7 +1,7 @@
 """What may be done to containers and images. Knows no rules and no retries: one attempt, and what came of it.
 
-The guardrails decide whether an action may run; what is checked here again is what only Docker can tell at the moment of
-doing: that the container does not run, and that it is not protected.
+The guardrails decide whether an action may run. What is named may be a name or the beginning of an id, and may have been started,
+renamed or replaced since: so the container is inspected first, judged by what that says, and dealt with by the id found there.
 """
 
 import asyncio
@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
+from connectors.docker.api.readings import ID
 from connectors.docker.containers.book import Change, ContainerBook
-from connectors.docker.containers.protection import Protection
+from connectors.docker.containers.protection import LIVING, Protection, refusal
 from engine.errors import DockerError
 from engine.facts import Retraction
 from engine.facts.docker import Container
@@ -21,8 +22,6 @@ from engine.ports.docker import ContainerDetail, DockerApi
 
 ATTEMPT_S = 90.0
 """For a whole attempt, its inspections included: a busy removal takes Docker 5 s, one of large layers up to a minute."""
-
-_ALIVE = frozenset({"running", "paused", "restarting"})
 
 
 class _Base:
@@ -42,9 +41,6 @@ class _Base:
         self._protection = protection
         self._clock = clock
 
-    def _protected(self, detail: ContainerDetail) -> bool:
-        return self._protection.covers(name=detail.name, image=detail.image, labels=detail.labels)
-
     async def _look(self, container: str) -> tuple[ContainerDetail | None, list[Change]]:
         """Inspect: the container (None when there is none such), and what changed."""
         mark = self._book.mark(event_time(self._clock))
@@ -54,8 +50,9 @@ class _Base:
             if error.kind != "not_found":
                 raise
             gone = self._book.apply_gone(mark, container)
-            # Said in any case: working memory may know a container that the book does not.
-            return None, gone or [Retraction(retract=Container.KIND, key=container, at=mark.at, source="docker")]
+            if not gone and ID.match(container):  # working memory may know a container that the book does not
+                gone = [Retraction(retract=Container.KIND, key=container, at=mark.at, source="docker")]
+            return None, gone
         return detail, self._book.apply_detail(mark, detail)
 
 
@@ -72,7 +69,7 @@ class RemoveContainer(_Base):
 
     name = "remove_container"
 
-    async def run(self, params: Mapping[str, Any]) -> Outcome:
+    async def run(self, params: Mapping[str, Any], *, touch_running: bool = False) -> Outcome:  # noqa: ARG002 - never a running one
         """Try once. Parameters: `container`, `volumes`."""
         container = str(params.get("container", ""))
         try:
@@ -82,46 +79,36 @@ class RemoveContainer(_Base):
             return _timed_out(f"removing {container[:12]}")
         except DockerError as error:
             return _failed(error, [])
-        # Events tell that it is gone before Docker answers: what was seen before must not bring it back.
+        # Events report that it is gone before Docker answers: what was seen before must not bring it back.
         return replace(outcome, facts=tuple(self._book.still_true(outcome.facts)))
 
     async def _attempt(self, container: str, *, volumes: bool) -> Outcome:
         detail, facts = await self._look(container)
         if detail is None:
             return Outcome(ok=True, detail="it was gone already", facts=tuple(facts))
-        refusal = self._refusal(detail, facts)
-        if refusal is not None:
-            return refusal
+        refused = refusal(detail, self._protection, touch_running=False)
+        if refused is not None:
+            return replace(refused, facts=tuple(facts))
         # A dead one cannot come to life again, so force is safe. Any other may have been started since it was looked at: without
         # force Docker refuses then, under its own lock, and no running container is ever killed.
-        force = detail.status == "dead"
         try:
-            await self._docker.remove(container, force=force, volumes=volumes)
+            await self._docker.remove(detail.id, force=detail.status == "dead", volumes=volumes)
         except DockerError as error:
-            return await self._after_failure(container, error, facts)
+            return await self._after_failure(detail.id, error, facts)
         # Up to Docker 1.12 the second removal of a dead container reports success and does nothing.
-        left, seen = await self._look(container)
+        left, seen = await self._look(detail.id)
         facts += seen
         if left is None:
             return Outcome(ok=True, detail="removed", facts=tuple(facts))
         text = f"Docker reported success, but the container is still there ({left.status}): {left.error or 'it gives no reason'}"
         return failed("failed", text, facts=facts)
 
-    def _refusal(self, detail: ContainerDetail, facts: list[Change]) -> Outcome | None:
-        if detail.status in _ALIVE:
-            text = f"it is {detail.status}: only containers that do not run are removed"
-            return failed("running", text, permanent=True, facts=facts)
-        if self._protected(detail):
-            text = "it is protected, by its label or by a pattern for names or images"
-            return failed("refused", text, permanent=True, facts=facts)
-        return None
-
     async def _after_failure(self, container: str, error: DockerError, facts: list[Change]) -> Outcome:
         if error.kind == "not_found":
             _, seen = await self._look(container)
             return Outcome(ok=True, detail="it was gone already", facts=(*facts, *seen))
         if error.kind not in ("timeout", "unreachable", "denied"):
-            # No event tells of a failed removal: what inspect says now is the news.
+            # No event reports a failed removal: what inspect says now is the news.
             try:
                 left, seen = await self._look(container)
             except DockerError:
@@ -133,11 +120,11 @@ class RemoveContainer(_Base):
 
 
 class RestartContainer(_Base):
-    """`restart_container`: as `docker restart`; never a protected one, nor one that is dead or being removed."""
+    """`restart_container`: as `docker restart`; a running one only where rule and policy both say so, never a protected one."""
 
     name = "restart_container"
 
-    async def run(self, params: Mapping[str, Any]) -> Outcome:
+    async def run(self, params: Mapping[str, Any], *, touch_running: bool = False) -> Outcome:
         """Try once. Parameters: `container`, `timeout` in seconds (at most 60)."""
         container = str(params.get("container", ""))
         wait = params.get("timeout")
@@ -146,15 +133,18 @@ class RestartContainer(_Base):
             async with asyncio.timeout(ATTEMPT_S):
                 detail, facts = await self._look(container)
                 if detail is None:
-                    text = f"there is no container {container[:12]}"
-                    return failed("not_found", text, permanent=True, facts=facts)
-                if self._protected(detail):
-                    text = "it is protected, by its label or by a pattern for names or images"
-                    return failed("refused", text, permanent=True, facts=facts)
+                    return failed("not_found", f"there is no container {container[:12]}", permanent=True, facts=facts)
+                refused = refusal(detail, self._protection, touch_running=touch_running)
+                if refused is not None:
+                    return replace(refused, facts=tuple(facts))
                 if detail.status in ("dead", "removing"):
                     text = f"it is {detail.status}: it cannot be started again"
                     return failed("conflict", text, permanent=True, facts=facts)
-                await self._docker.restart(container, timeout_s=timeout_s)
+                if detail.status in LIVING:
+                    await self._docker.restart(detail.id, timeout_s=timeout_s)
+                else:
+                    # Not `restart`: somebody may have started it since it was looked at, and starting it again ends nothing.
+                    await self._docker.start_container(detail.id)
                 return Outcome(ok=True, detail="restarted", facts=tuple(facts))
         except TimeoutError:
             return _timed_out(f"restarting {container[:12]}")
@@ -171,7 +161,7 @@ class PruneImages:
         """`docker`: a client for remedies alone."""
         self._docker = docker
 
-    async def run(self, params: Mapping[str, Any]) -> Outcome:  # noqa: ARG002 - it has no parameters
+    async def run(self, params: Mapping[str, Any], *, touch_running: bool = False) -> Outcome:  # noqa: ARG002 - it has no parameters
         """Try once."""
         try:
             async with asyncio.timeout(ATTEMPT_S):

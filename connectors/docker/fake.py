@@ -130,7 +130,7 @@ class FakeDocker:
             box.detail = replace(box.detail, status="dead", error=text)
             raise refused(500, text)
         self._event("destroy", box)
-        del self._state.boxes[container]
+        del self._state.boxes[box.detail.id]
 
     async def restart(self, container: str, *, timeout_s: int | None = None) -> None:  # noqa: ARG002 - its containers stop at once
         """See the port."""
@@ -140,6 +140,12 @@ class FakeDocker:
             self.die(container, exit_code=137)
         self.start(container)
         self._event("restart", box)
+
+    async def start_container(self, container: str) -> None:
+        """See the port."""
+        await self._call("start", container)
+        if self._box(container).detail.status not in ("running", "paused"):
+            self.start(container)
 
     async def prune_images(self) -> Pruned:
         """See the port."""
@@ -182,7 +188,12 @@ class FakeDocker:
             raise DockerError(state.down, kind="unreachable")
 
     def _box(self, container: str) -> _Box:
-        box = self._state.boxes.get(container)
+        boxes = self._state.boxes
+        box = boxes.get(container)
+        if box is None:
+            by_name = [one for one in boxes.values() if one.detail.name == container]
+            by_prefix = [one for id_, one in boxes.items() if container and id_.startswith(container)]
+            box = by_name[0] if by_name else by_prefix[0] if len(by_prefix) == 1 else None
         if box is None:
             raise refused(404, f"No such container: {container}")
         return box
@@ -235,6 +246,12 @@ class FakeDocker:
     def emit(self, container: str, action: str, **attributes: str) -> None:
         """An event of this container, which changes nothing in it."""
         self._event(action, self._box(container), **attributes)
+
+    def rename(self, container: str, name: str) -> None:
+        """It is called something else now."""
+        box = self._box(container)
+        old, box.detail = box.detail.name, replace(box.detail, name=name)
+        self._event("rename", box, oldName=f"/{old}")
 
     def fail_start(self, container: str, text: str) -> None:
         """From now on it cannot be started."""

@@ -9,7 +9,7 @@ from connectors.host.files import count_open, sizes_tell
 from connectors.sources import proc as processes
 from connectors.sources.proc import Stat, container_of_pid
 from engine.facts.host import ProcessFiles
-from engine.ports.actions import Outcome, failed
+from engine.ports.actions import ContainerGuard, Outcome, failed
 from engine.ports.clock import Clock, event_time
 
 DEFAULT_CEILING = 102_400
@@ -26,6 +26,7 @@ class RaiseNofile:
         *,
         ceiling: int = DEFAULT_CEILING,
         started: Callable[[int], int | None],
+        guard: ContainerGuard,
         name_of: Callable[[str], str] = lambda _: "",
         clock: Clock,
         proc: Path = processes.PROC,
@@ -36,17 +37,19 @@ class RaiseNofile:
             ceiling: no soft limit is set above this.
             started: when the process that was told of under a pid started (`OpenFiles.started`), clock ticks after boot;
                 None: no such process was told of, and then none is touched.
+            guard: says why a container must not be touched, asked about the process's own.
             name_of: name of a container by its id; empty when unknown.
             clock: for event times.
             proc: where procfs of the host's process ids is.
         """
         self._ceiling = ceiling
         self._started = started
+        self._guard = guard
         self._name_of = name_of
         self._proc = proc
         self._clock = clock
 
-    async def run(self, params: Mapping[str, Any]) -> Outcome:
+    async def run(self, params: Mapping[str, Any], *, touch_running: bool = False) -> Outcome:  # noqa: ARG002 - it goes on running
         """Raise the limit of `pid` to `limit`, or to as much of it as is allowed."""
         pid, wanted = _whole(params.get("pid")), _whole(params.get("limit"))
         if pid <= 1 or wanted <= 0:
@@ -57,6 +60,13 @@ class RaiseNofile:
             return failed("not_found", f"process {pid} has ended", permanent=True)
         if meant != who.started:
             return failed("refused", f"process {pid} is not the one whose files were counted", permanent=True)
+        container = container_of_pid(pid, self._proc)
+        refusal = None if container is None else await self._guard(container)
+        if refusal is not None:
+            return refusal
+        now = processes.stat(pid, self._proc)  # it may have ended while Docker was asked
+        if now is None or (now.started, container_of_pid(pid, self._proc)) != (who.started, container):
+            return failed("not_found", f"process {pid} has ended", permanent=True)
         try:
             return self._raise(who, wanted)
         except ProcessLookupError:

@@ -6,9 +6,10 @@ holds the container's lock, and every list waits for it.
 """
 
 import json
+import os
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from connectors.sources import proc as processes
 from connectors.sources.proc import Stat
 from connectors.sources.threads import Worker
 from engine.errors import SourceError
-from engine.ports.actions import Outcome, failed
+from engine.ports.actions import ContainerGuard, Outcome, failed
 
 NAMES = frozenset({"runc", "docker-runc", "docker-runc-cur"})
 """`docker-runc` up to Docker 18.06; Red Hat's `docker-runc-current`, cut to the kernel's 15 bytes."""
@@ -36,6 +37,8 @@ _STATE_LIMIT = 4 * 1024 * 1024
 """Bytes of a container's state.json: 20 KiB or so, more with many mounts and labels."""
 
 _SCAN_LIMIT_S = 10.0
+SPARES = 3
+"""Looks that may be stuck (a state file on a dead file system) before no further one is begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class BlockedRunc:
 
     pid: int
     started: int
-    age_s: float
+    age_s: float = field(compare=False)
     container: str
     """As it stands on its command line; empty when it does not."""
 
@@ -68,7 +71,7 @@ def _blocked(who: Stat, everybody: Mapping[int, Stat], proc: Path, min_age_s: fl
     if age is None or age < min_age_s or not who.alive or who.state in ("D", "t"):
         return None
     verb, container, root = read_command(processes.arguments(who.pid, proc))
-    if verb not in VERBS:
+    if verb not in VERBS or not _trusted(who.pid, proc):
         return None
     children = [child for child in everybody.values() if child.parent == who.pid]
     if any(child.alive and child.comm.startswith(_INIT) for child in children):
@@ -79,6 +82,11 @@ def _blocked(who: Stat, everybody: Mapping[int, Stat], proc: Path, min_age_s: fl
     if verb != "start" and not any(child.comm.startswith(_INIT) for child in children):
         return None
     return BlockedRunc(who.pid, who.started, age, container)
+
+
+def _trusted(pid: int, proc: Path) -> bool:
+    """Root's or our own, outside of all containers: nobody else has a say in what is read or killed."""
+    return processes.owner(pid, proc) in (0, os.geteuid()) and processes.container_of_pid(pid, proc) is None
 
 
 def read_command(arguments: list[str]) -> tuple[str, str, str]:
@@ -101,7 +109,7 @@ def _init_gone(pid: int, root: str, container: str, everybody: Mapping[int, Stat
     if not container or "/" in container or not root.startswith("/"):
         return False
     path = proc / str(pid) / "root" / root.lstrip("/") / container / "state.json"
-    raw = processes.read(path, _STATE_LIMIT)
+    raw = processes.read_regular(path, _STATE_LIMIT)
     try:
         state = json.loads(raw or b"")
         init, started = int(state["init_process_pid"]), str(state["init_process_start"])
@@ -118,7 +126,7 @@ class BlockedRuncs:
         """For those that have waited for `min_age_s` seconds at least."""
         self._min_age_s = min_age_s
         self._proc = proc
-        self._worker = Worker("blocked-runcs")
+        self._worker = Worker("blocked-runcs", spares=SPARES)
 
     async def oldest_pid(self) -> int | None:
         """Process id of the one that has waited longest: what `daemon.hung_pid` names. None when none is seen in time."""
@@ -139,6 +147,7 @@ class KillRunc:
     def __init__(
         self,
         *,
+        guard: ContainerGuard,
         min_age_s: float = MIN_AGE_S,
         proc: Path = processes.PROC,
         find: Callable[..., list[BlockedRunc]] = blocked_runcs,
@@ -146,24 +155,32 @@ class KillRunc:
         """The action.
 
         Args:
+            guard: says why a container must not be touched, asked about the one that is being started.
             min_age_s: a younger runc is left alone.
             proc: where procfs of the host's process ids is.
             find: looks for blocked ones.
         """
+        self._guard = guard
         self._min_age_s = min_age_s
         self._proc = proc
         self._find = find
-        self._worker = Worker("kill-runc")
+        self._worker = Worker("kill-runc", spares=SPARES)
 
-    async def run(self, params: Mapping[str, Any]) -> Outcome:
+    async def run(self, params: Mapping[str, Any], *, touch_running: bool = False) -> Outcome:  # noqa: ARG002 - it is starting
         """Kill the runc with this `pid`, if it is blocked at this moment."""
         pid = params.get("pid")
         if not isinstance(pid, int) or isinstance(pid, bool) or pid <= 1:
             return failed("refused", "pid has to be the number of a process", permanent=True)
         try:
-            found = await self._worker.run(lambda: self._find(self._proc, min_age_s=self._min_age_s), timeout_s=_SCAN_LIMIT_S)
-            blocked = next((each for each in found if each.pid == pid), None)
+            blocked = await self._blocked(pid)
             if blocked is None:
+                return self._not_blocked(pid)
+            if not processes.is_container_id(blocked.container):
+                return failed("refused", f"runc {pid} does not name its container, which may be protected", permanent=True)
+            refusal = await self._guard(blocked.container)
+            if refusal is not None:
+                return refusal
+            if await self._blocked(pid) != blocked:  # Docker was asked meanwhile
                 return self._not_blocked(pid)
             signals.send(pid, signal.SIGKILL, is_target=lambda who: who.comm in NAMES, started=blocked.started, proc=self._proc)
         except TimeoutError:
@@ -176,6 +193,10 @@ class KillRunc:
             return failed("denied", f"runc {pid} may not be killed: KILL is needed")
         container = f" of container {blocked.container}" if blocked.container else ""
         return Outcome(ok=True, detail=f"killed runc {pid}{container}, which had waited for {blocked.age_s:.0f} s")
+
+    async def _blocked(self, pid: int) -> BlockedRunc | None:
+        found = await self._worker.run(lambda: self._find(self._proc, min_age_s=self._min_age_s), timeout_s=_SCAN_LIMIT_S)
+        return next((each for each in found if each.pid == pid), None)
 
     def _not_blocked(self, pid: int) -> Outcome:
         who = processes.stat(pid, self._proc)

@@ -55,7 +55,7 @@ class CollectStacks:
         self._within_s = within_s
         self._worker = Worker("collect-stacks")
 
-    async def run(self, params: Mapping[str, Any]) -> Outcome:  # noqa: ARG002 - it has no parameters
+    async def run(self, params: Mapping[str, Any], *, touch_running: bool = False) -> Outcome:  # noqa: ARG002 - it only looks
         """Signal dockerd once, and wait until the files have been written."""
         try:
             daemon = await self._worker.run(self._find_daemon, timeout_s=_CALL_LIMIT_S)

@@ -12,14 +12,15 @@ One answer a line:
 
 Before anything is touched, it is made sure that
 - the process is the one that was looked at (start time), in the namespace that was looked at (inode), which is not the host's;
-- the mount is still there under its id, on the same device, and neither it nor the mount it hangs on is shared;
+- the mount is still there under its id, on the same device, and neither it nor any mount below it nor the mount it hangs on is
+  shared;
 - the name in the mount's folder leads to that very mount (its id in /proc/self/fdinfo), whatever the holder does to the
   path meanwhile: the folder is held open, and the last name is never followed if it is a symbolic link.
 
 How it is unmounted: plainly. When that is refused as busy, and only if the request allows, lazily (MNT_DETACH): the mount
 leaves the namespace at once, so that the directory below can be removed, and the file system goes when its last user does.
-Lazily does not release a file system's device while somebody has a file open on it, and then hides who does: so a request
-allows it only for file systems without a device of their own (overlay, tmpfs), whose place is all that matters.
+Lazily does not release a file system's device while somebody has a file open on it, and then hides who does: so it is done only
+to file systems without a device of their own (overlay, tmpfs), whose place is all that matters, each mount judged by itself.
 """
 
 import ctypes
@@ -35,6 +36,9 @@ UMOUNT_NOFOLLOW = 0x00000008
 
 LINE_LIMIT = 65536
 """Bytes of a request; one is about 150."""
+
+NO_DEVICE = b"0:"
+"""Major number 0: a file system without a device of its own."""
 
 TRIES = 3
 PAUSE_S = 0.1
@@ -82,9 +86,12 @@ class Helper:
         parent = mounts.get(mounts[wanted].parent)
         if parent is None:
             raise NotDoneError("refused", "it is the root of the namespace")
-        if mounts[wanted].shared or parent.shared:
-            raise NotDoneError("refused", "the mount is shared: unmounting it here would unmount it elsewhere")
-        lazily = [self._unmount(mounts[each], lazy=bool(request["lazy"])) for each in _from_the_top(wanted, mounts)]
+        order = _from_the_top(wanted, mounts)
+        shared = next((mounts[each] for each in (*order, parent.id) if mounts[each].shared), None)
+        if shared is not None:
+            point = shared.point.decode("utf-8", "backslashreplace")
+            raise NotDoneError("refused", f"{point} is shared: unmounting it here would unmount it elsewhere")
+        lazily = [self._unmount(mounts[each], lazy=bool(request["lazy"])) for each in order]
         return {"unmounted": len(lazily), "lazy": any(lazily)}
 
     def _enter(self, pid: int, started: int, namespace: int) -> None:
@@ -117,7 +124,7 @@ class Helper:
                     _fail("umount")
                 if attempt + 1 < TRIES:
                     time.sleep(PAUSE_S)
-            if not lazy or _libc.umount2(name, UMOUNT_NOFOLLOW | MNT_DETACH) != 0:
+            if not (lazy and mount.device.startswith(NO_DEVICE)) or _libc.umount2(name, UMOUNT_NOFOLLOW | MNT_DETACH) != 0:
                 _fail("umount")
             return True
         finally:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from connectors.mounts.layers import FOLDERS_OF_CONTAINERS, Layers, Mark, mark_of_file_system, mark_of_path
-from connectors.mounts.mountinfo import Mount, holding, parse, place
+from connectors.mounts.mountinfo import Mount, holding, parse, place, subtree
 from connectors.sources import proc as processes
 from connectors.sources.proc import container_of_pid
 from connectors.sources.text import shown
@@ -53,7 +53,8 @@ class HeldMount:
     owner: str
     mount: Mount
     shared: bool
-    """It, or the mount it hangs on, has peers: taking it away here would take it away there (mount_namespaces(7))."""
+    """It, a mount below it, or the mount it hangs on, has peers: taking it away here would take it away there
+    (mount_namespaces(7))."""
 
     @property
     def path(self) -> str:
@@ -100,6 +101,10 @@ class MountScanner:
     def ready(self) -> bool:
         """Whether the data root is known, without which nothing can be said to belong to a container."""
         return self._data_root() is not None
+
+    def container_of(self, holder: Holder) -> str | None:
+        """The container that the holder's process is in at this moment."""
+        return container_of_pid(holder.pid, self._proc)
 
     def scan(self, container: str | None = None) -> Scan:
         """All mounts held that belong to `container`, or to any container.
@@ -193,8 +198,8 @@ def _held(holder: Holder, mounts: dict[int, Mount], layers: Layers, home: tuple[
         owner = _owner(mount, mounts, layers, home)
         if owner is None or owner == holder.container:
             continue
-        parent = mounts.get(mount.parent)
-        shared = mount.shared is not None or (parent is not None and parent.shared is not None)
+        touched = (mounts.get(mount.parent), *subtree(mount, mounts))
+        shared = any(each.shared is not None for each in touched if each is not None)
         yield HeldMount(holder, owner, mount, shared)
 
 

@@ -64,7 +64,7 @@ class InspectMounts:
         self._clock = clock
         self._worker = Worker("inspect-mounts")
 
-    async def run(self, params: Mapping[str, Any]) -> Outcome:
+    async def run(self, params: Mapping[str, Any], *, touch_running: bool = False) -> Outcome:  # noqa: ARG002 - it only looks
         """Look through all namespaces for mounts of `container`. Found or not, having looked is success."""
         owner = str(params.get("container", ""))
         try:

@@ -98,6 +98,14 @@ def place(mount: Mount, mounts: dict[int, Mount]) -> tuple[bytes, bytes] | None:
     return parent.device, (parent.root.rstrip(b"/") + below) or b"/"
 
 
+def subtree(mount: Mount, mounts: dict[int, Mount]) -> list[Mount]:
+    """A mount and all that hang on it, however deep: what goes with it when it is unmounted."""
+    found = [mount]
+    for each in found:
+        found.extend(other for other in mounts.values() if other.parent == each.id and other.id != each.id)
+    return found
+
+
 def holding(path: bytes, mounts: dict[int, Mount]) -> tuple[bytes, bytes] | None:
     """Where a path lies: device, and path within that device's file system. None when no mount is above it."""
     best: Mount | None = None

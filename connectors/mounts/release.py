@@ -39,8 +39,7 @@ def request_of(held: HeldMount) -> dict[str, int | str | bool]:
         "namespace": held.holder.namespace,
         "mount": held.mount.id,
         "device": held.mount.device.decode("ascii", "replace"),
-        # Major 0: no device of its own. For the others a lazy unmount would hide who keeps the device busy.
-        "lazy": held.mount.device.startswith(b"0:"),
+        "lazy": True,  # where that hides nothing: the helper judges each mount by itself
     }
 
 

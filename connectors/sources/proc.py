@@ -6,6 +6,7 @@ Every function takes the folder that procfs is mounted on, so that a recorded tr
 
 import os
 import re
+import stat as statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,16 @@ def read(path: Path, limit: int = _SMALL) -> bytes | None:
         return None
 
 
+def read_regular(path: Path, limit: int = _SMALL) -> bytes | None:
+    """The same of a regular file only, never of a pipe, device or link, which somebody may have laid there to block us."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            return file.read(limit) if statistics.S_ISREG(os.fstat(descriptor).st_mode) else None
+    except OSError:
+        return None
+
+
 def pids(proc: Path = PROC) -> list[int]:
     """All process ids, ascending; empty when procfs cannot be listed."""
     try:
@@ -87,6 +98,14 @@ def parse_stat(raw: bytes) -> Stat | None:
             started=int(fields[19]),
         )
     except ValueError:
+        return None
+
+
+def owner(pid: int, proc: Path = PROC) -> int | None:
+    """User id of a process (proc_pid(5): its effective one); None when it is gone."""
+    try:
+        return (proc / str(pid)).stat().st_uid
+    except OSError:
         return None
 
 
@@ -130,6 +149,11 @@ def namespace(pid: int, kind: str, proc: Path = PROC) -> int | None:
         return None
     _, opening, number = target.partition(":[")
     return int(number[:-1]) if opening and number[:-1].isdecimal() else None
+
+
+def is_container_id(text: str) -> bool:
+    """True for a full container id."""
+    return len(text) == 64 and _CONTAINER.match(text.encode("utf-8", "replace")) is not None  # noqa: PLR2004 - its digits
 
 
 def container_of(cgroup: bytes) -> str | None:

@@ -8,6 +8,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -16,18 +17,27 @@ from engine.errors import SourceError
 T = TypeVar("T")
 
 
-class Worker:
-    """One call at a time. A call that is stuck blocks the ones after it with an error, and never adds a second thread."""
+@dataclass(slots=True)
+class _Call:
+    ended: bool = False
+    given_up: bool = False
+    """Nobody waits for it any more."""
 
-    def __init__(self, name: str) -> None:
-        """A worker whose threads carry this name."""
+
+class Worker:
+    """One call at a time. A call that is stuck blocks the ones after it with an error, unless there are spare threads for it."""
+
+    def __init__(self, name: str, *, spares: int = 0) -> None:
+        """A worker whose threads carry this name; calls that are stuck are left to `spares` threads more, at most."""
         self._name = name
-        self._under_way = False
+        self._spares = spares
+        self._calls: list[_Call] = []
 
     @property
     def stuck(self) -> bool:
-        """True while a call has not come back."""
-        return self._under_way
+        """True while a call has not come back, and none can be made beside it."""
+        self._calls = [call for call in self._calls if not call.ended]
+        return len(self._calls) > self._spares or any(not call.given_up for call in self._calls)
 
     async def run(self, call: Callable[[], T], *, timeout_s: float) -> T:
         """What `call` returns, or its exception.
@@ -45,21 +55,26 @@ class Worker:
             try:
                 result = call()
             except BaseException as error:  # noqa: BLE001 - handed on to the caller as it is
-                tell(partial(answer.set_exception, error))
+                settle(partial(answer.set_exception, error))
             else:
-                tell(partial(answer.set_result, result))
+                settle(partial(answer.set_result, result))
 
-        def tell(settle: Callable[[], None]) -> None:
-            self._under_way = False
+        under_way = _Call()
+
+        def settle(outcome: Callable[[], None]) -> None:
+            under_way.ended = True
 
             def if_awaited() -> None:
                 if not answer.done():
-                    settle()
+                    outcome()
 
             with suppress(RuntimeError):  # the loop has ended meanwhile: nobody waits
                 loop.call_soon_threadsafe(if_awaited)
 
-        self._under_way = True
+        self._calls.append(under_way)
         threading.Thread(target=work, name=self._name, daemon=True).start()
-        async with asyncio.timeout(timeout_s):
-            return await answer
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await answer
+        finally:
+            under_way.given_up = True

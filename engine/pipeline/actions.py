@@ -303,7 +303,7 @@ class RetryNow:
 
     name = RETRY_NOW
 
-    async def run(self, _params: Mapping[str, Any]) -> Outcome:
+    async def run(self, params: Mapping[str, Any], *, touch_running: bool = False) -> Outcome:  # noqa: ARG002
         """Nothing is left to do."""
         return Outcome(ok=True)
 

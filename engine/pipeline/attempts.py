@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 
 import structlog
 
-from engine.guardrails import Policy
+from engine.action_catalog import ACTIONS
+from engine.guardrails import Policy, may_touch_running
 from engine.pipeline.intake import AttemptEnded, Intake
 from engine.pipeline.jobs import Job
 from engine.ports.actions import Action, Outcome
@@ -57,9 +58,10 @@ class Attempts:
         if action is None:
             return Outcome(ok=False, error=f"{job.action} is not available on this host", error_kind="failed", permanent=True)
         limit = self._policy.limits(job.action).timeout_s
+        running = may_touch_running(ACTIONS[job.action], job.rule, self._policy)
         try:
             async with asyncio.timeout(limit):
-                return await action.run(job.params)
+                return await action.run(job.params, touch_running=running)
         except TimeoutError:
             return Outcome(ok=False, error=f"no answer within {limit:g} s", error_kind="timeout")
         except Exception as error:  # noqa: BLE001  an action promises not to raise; if one does, the other repairs go on

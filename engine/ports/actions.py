@@ -1,6 +1,6 @@
 """How things are done."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -26,6 +26,11 @@ def failed(kind: ErrorKind, error: str, *, permanent: bool = False, facts: Itera
     return Outcome(ok=False, error=error, error_kind=kind, permanent=permanent, facts=tuple(facts))
 
 
+ContainerGuard = Callable[[str], Awaitable[Outcome | None]]
+"""Looks at a container, by its full id, at this moment: the refusal when no action may touch it, None when it may (or is gone).
+Asked right before acting."""
+
+
 class Action(Protocol):
     """Does one thing of `engine.action_catalog`. Never raises for what the world may do to it: that is an outcome."""
 
@@ -33,5 +38,10 @@ class Action(Protocol):
     def name(self) -> str:
         """Its name in the catalogue."""
 
-    async def run(self, params: Mapping[str, Any]) -> Outcome:
-        """Try once. Bounded in time by itself; cancelling it leaves nothing half done that a second attempt could not repair."""
+    async def run(self, params: Mapping[str, Any], *, touch_running: bool = False) -> Outcome:
+        """Try once. Bounded in time by itself; cancelling it leaves nothing half done that a second attempt could not repair.
+
+        Args:
+            params: as the rule asks.
+            touch_running: rule and policy both name running containers for it.
+        """

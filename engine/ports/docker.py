@@ -125,6 +125,9 @@ class DockerApi(Protocol):
     async def restart(self, container: str, *, timeout_s: int | None = None) -> None:
         """Stop and start a container; killed when it did not stop after `timeout_s` (None: Docker's default, 10 s)."""
 
+    async def start_container(self, container: str) -> None:
+        """Start a container; one that runs already is left as it is."""
+
     async def prune_images(self) -> Pruned:
         """Remove images that have no name and that no container uses."""
 

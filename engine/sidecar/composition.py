@@ -11,7 +11,7 @@ from connectors.docker.actions import PruneImages, RemoveContainer, RestartConta
 from connectors.docker.api.client import DockerClient, Timeouts, resolve
 from connectors.docker.containers.book import ContainerBook
 from connectors.docker.containers.listing import DockerListing, ListingSettings
-from connectors.docker.containers.protection import Protection
+from connectors.docker.containers.protection import DockerGuard, Protection
 from connectors.docker.containers.resync import Resync
 from connectors.docker.events.lookup import Lookup
 from connectors.docker.events.source import DockerEvents
@@ -141,15 +141,16 @@ def compose(settings: Settings, *, known_containers: Iterable[Container], clock:
             watching.append(f"{kind} log: {where}")
     watching.append("disks, open files, sockets, mounts, host name")
 
+    guard = DockerGuard(remedy, protection, last_known=book.certain)
     actions: list[Action] = [
         RemoveContainer(remedy, book, protection=protection, clock=clock),
         RestartContainer(remedy, book, protection=protection, clock=clock),
         PruneImages(remedy),
         InspectMounts(scanner, leaks, status_of=daemon.status_of, name_of=daemon.name_of, clock=clock),
-        Unmount(scanner, leaks, status_of=daemon.status_of, exec_in=remedy.exec_in, clock=clock),
+        Unmount(scanner, leaks, status_of=daemon.status_of, guard=guard, clock=clock),
         CollectStacks(find_daemon=daemon.find, exec_root=settings.exec_root),
-        KillRunc(),
-        RaiseNofile(ceiling=settings.nofile_ceiling, started=files.started, name_of=daemon.name_of, clock=clock),
+        KillRunc(guard=guard),
+        RaiseNofile(ceiling=settings.nofile_ceiling, started=files.started, guard=guard, name_of=daemon.name_of, clock=clock),
     ]
     return Connectors(
         address=address,

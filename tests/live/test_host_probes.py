@@ -14,6 +14,7 @@ from connectors.host.runc import KillRunc, blocked_runcs, find_blocked_runc
 from connectors.host.stacks import CollectStacks
 from engine.facts.host import Disk, ProcessFiles
 from tests.clocks import SYSTEM, FixedClock
+from tests.guards import allow
 from tests.lab import faults
 from tests.lab.engine import ScratchEngine
 from tests.lab.waiting import until
@@ -69,7 +70,7 @@ async def _or_none(source: DiskUsage) -> Disk | None:
 async def test_a_container_that_runs_out_of_files_gets_more(engine: ScratchEngine) -> None:
     """A process in a container at its limit of 256 is told with its container, its limit is raised, and the share falls."""
     probe = OpenFiles(clock=SYSTEM, interval_s=1)
-    action = RaiseNofile(ceiling=1_000, started=probe.started, clock=SYSTEM)
+    action = RaiseNofile(ceiling=1_000, started=probe.started, guard=allow, clock=SYSTEM)
     async with faults.open_files_hog(engine, limit=256, hard=2048) as (container, pid):
         facts = {fact.pid: fact for fact in await probe.look() if isinstance(fact, ProcessFiles)}
         assert (facts[pid].container_id, facts[pid].process, facts[pid].soft_limit) == (container, "tail", 256)
@@ -113,7 +114,7 @@ async def test_a_hung_start_is_freed(own_engine: ScratchEngine) -> None:
             await own_engine.docker("inspect", caught.container, within_s=1)
         assert find_blocked_runc(min_age_s=3600) is None
         await until(lambda: caught.runc in [each.pid for each in blocked_runcs(min_age_s=0.5)], what="the runc to be found")
-        outcome = await KillRunc(min_age_s=0.5).run({"pid": caught.runc})
+        outcome = await KillRunc(guard=allow, min_age_s=0.5).run({"pid": caught.runc})
         assert outcome.ok, outcome.error
         assert caught.container in (outcome.detail or "")
         assert (await own_engine.docker("inspect", caught.container, within_s=10)).code == 0
@@ -123,6 +124,6 @@ async def test_a_start_under_way_is_left_alone(own_engine: ScratchEngine) -> Non
     """The init is stopped but lives: its runc is waiting for good reason."""
     async with faults.stopped_init(own_engine) as caught:
         assert caught.runc not in [each.pid for each in blocked_runcs(min_age_s=0)]
-        outcome = await KillRunc(min_age_s=0).run({"pid": caught.runc})
+        outcome = await KillRunc(guard=allow, min_age_s=0).run({"pid": caught.runc})
         assert (outcome.ok, outcome.error_kind) == (False, "refused")
     assert await own_engine.answers()

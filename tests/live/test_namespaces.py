@@ -21,6 +21,7 @@ from connectors.mounts.mountinfo import parse
 from connectors.mounts.release import Answer, release
 from connectors.mounts.unmount import Unmount
 from tests.clocks import SYSTEM
+from tests.guards import allow
 from tests.lab import faults
 from tests.lab.commands import launch, run
 from tests.lab.waiting import until
@@ -69,9 +70,10 @@ class Root:
         )
         return holder.pid
 
-    async def use(self, holder: int) -> subprocess.Popen[bytes]:
+    async def use(self, holder: int, folder: Path | None = None) -> subprocess.Popen[bytes]:
         """Start a process in the holder's namespace whose directory is in the mount, which keeps it busy."""
-        enter = ("nsenter", f"--target={holder}", "--mount", "sh", "-c", 'cd "$1" && exec sleep infinity', "sh", str(self.shm))
+        place = str(folder or self.shm)
+        enter = ("nsenter", f"--target={holder}", "--mount", "sh", "-c", 'cd "$1" && exec sleep infinity', "sh", place)
         user = launch(*enter, at_our_end="KILL")
         self.processes.append(user)
         comm = Path(f"/proc/{user.pid}/comm")
@@ -95,7 +97,7 @@ class Root:
         async def status_of(_: str) -> str:
             return self.status
 
-        action = Unmount(self.scanner, LeakBook(), status_of=status_of, clock=SYSTEM)
+        action = Unmount(self.scanner, LeakBook(), status_of=status_of, guard=allow, clock=SYSTEM)
         outcome = await action.run({"holder": held.holder.id, "path": held.path, "container": VICTIM})
         return outcome.ok, outcome.error_kind if not outcome.ok else outcome.detail
 
@@ -168,6 +170,41 @@ async def test_shared_mounts_are_refused_by_action_and_helper(root: Root) -> Non
     finally:
         await root.clear()
         await run("umount", "--lazy", str(root.path))
+
+
+async def test_a_shared_mount_below_is_refused_by_action_and_helper(root: Root) -> None:
+    """What hangs on the mount goes with it, so it must not be shared either: its peer is the host's."""
+    await root.mount_shm()
+    below = root.shm / "below"
+    below.mkdir()
+    await root.mount_shm(below)
+    await run("mount", "--make-shared", str(below))
+    await root.hold(propagation="unchanged")
+    leak = next(each for each in root.held() if each.path == str(root.shm))
+    assert leak.shared
+    assert await root.unmount(leak) == (False, "refused")
+    (answer,) = await release([replace(leak, shared=False)])
+    assert (answer.ok, answer.kind) == (False, "refused")
+    assert below.is_mount()
+    assert root.shm.is_mount()
+
+
+async def test_a_busy_device_below_is_never_hidden(root: Root) -> None:
+    """Lazily goes by each mount: one below with a device of its own stays in sight as long as it is busy, and all above it."""
+    async with faults.small_disk(16) as disk:
+        await root.mount_shm()
+        below = root.shm / "below"
+        below.mkdir()
+        await run("mount", "--bind", str(disk.path), str(below))
+        holder = await root.hold()
+        user = await root.use(holder, below)
+        leak = next(each for each in root.held() if each.path == str(root.shm))
+        assert await root.unmount(leak) == (False, "busy")
+        assert Path(f"/proc/{holder}/root{below}").is_mount()
+        user.kill()
+        await asyncio.to_thread(user.wait, 10)
+        assert (await root.unmount(leak))[0]
+        await root.clear()
 
 
 async def test_busy_without_a_device_goes_lazily(root: Root) -> None:
@@ -272,7 +309,7 @@ async def test_many_mounts_take_one_helper_and_little_time(root: Root) -> None:
 
 
 async def test_without_the_right_to_enter_it_is_denied(root: Root) -> None:
-    """The helper without SYS_ADMIN says denied: that is when exec is tried."""
+    """The helper without SYS_ADMIN says denied."""
     await root.mount_shm()
     await root.hold()
     (leak,) = root.held()

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,9 +33,6 @@ USUAL_SOCKETS = ("/var/run/docker.sock", "/run/docker.sock")
 """Where packages of Docker put it. Podman's socket is not looked for: its API has no dead containers to find."""
 
 _SCHEMES = ("unix://", "tcp://", "http://", "https://")
-
-_EXEC_BYTES = 64 * 1024
-"""Output of a command that is read; more than an error message is nobody's use."""
 
 _LARGE_BYTES = 256 * 1024
 """Above this an answer is parsed in a thread: 1.9 MB (3,000 containers) take 20 ms, which the event stream would wait for."""
@@ -124,32 +121,15 @@ class DockerClient:
         total = self._timeouts.call + (10 if timeout_s is None else timeout_s)
         await self._json(f"containers/{_checked(container)}/restart", method="POST", query=query, total_s=total)
 
+    async def start_container(self, container: str) -> None:
+        """See the port."""
+        await self._json(f"containers/{_checked(container)}/start", method="POST")
+
     async def prune_images(self) -> Pruned:
         """See the port."""
         query = {"filters": json.dumps({"dangling": ["true"]})}
         answer = await self._json("images/prune", method="POST", query=query, total_s=self._timeouts.remove)
         return readings.pruned(answer)
-
-    async def exec_in(self, container: str, argv: Sequence[str]) -> tuple[int, str]:
-        """Run a command in a running container with full privileges (`docker exec --privileged`): exit code and output.
-
-        Raises:
-            DockerError: there is no such container, it does not run, or Docker does not answer.
-        """
-        await self._negotiate()
-        try:
-            async with asyncio.timeout(self._timeouts.call):
-                execution = await self._docker.containers.container(_checked(container)).exec(list(argv), privileged=True)
-                output = bytearray()
-                async with execution.start(detach=False) as stream:
-                    while (message := await stream.read_out()) is not None and len(output) < _EXEC_BYTES:
-                        output += message.data
-                code = (await execution.inspect()).get("ExitCode")
-        except aiodocker.DockerError as error:
-            raise refused(error.status, error.message) from error
-        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
-            raise self._gone(error) from error
-        return (int(code) if code is not None else -1), output.decode("utf-8", "replace")
 
     @asynccontextmanager
     async def events(self, *, since: str) -> AsyncIterator[AsyncIterator[bytes]]:

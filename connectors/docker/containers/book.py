@@ -82,6 +82,11 @@ class ContainerBook:
         entry = self._entries.get(container)
         return entry.fact if entry else None
 
+    def certain(self, container: str) -> Container | None:
+        """The same, where its labels are known for certain."""
+        entry = self._entries.get(container)
+        return entry.fact if entry and entry.labels_known else None
+
     def containers(self) -> list[Container]:
         """All that is known."""
         return [entry.fact for entry in self._entries.values()]

@@ -1,11 +1,13 @@
 """What remedies do to containers, on the fake and on a real engine."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from connectors.docker.actions import PruneImages, RemoveContainer, RestartContainer
 from connectors.docker.api.client import DockerClient
 from connectors.docker.containers.book import ContainerBook
-from connectors.docker.containers.protection import Protection
+from connectors.docker.containers.protection import DockerGuard, Protection
 from connectors.docker.fake import FakeDocker
 from engine.facts import Retraction
 from engine.facts.docker import Container
@@ -85,10 +87,98 @@ async def test_restart_restarts(harness: Harness) -> None:
     engine = harness.client()
     before = (await engine.inspect(container)).started_at
     action: Action = RestartContainer(engine, ContainerBook(), protection=PROTECTION, clock=SYSTEM)
-    assert (await action.run({"container": container, "timeout": 0})).ok
+    assert (await action.run({"container": container, "timeout": 0}, touch_running=True)).ok
     assert (await engine.inspect(container)).started_at != before
     outcome = await action.run({"container": NOBODY})
     assert (outcome.error_kind, outcome.permanent) == ("not_found", True)
+
+
+async def test_a_running_container_is_not_restarted_unless_it_may_be(harness: Harness) -> None:
+    """By name, by short id, by id: what counts is what inspect says at that moment, not what anybody knows of the name."""
+    container = await harness.running(name="busy")
+    engine = harness.client()
+    before = (await engine.inspect(container)).started_at
+    action: Action = RestartContainer(engine, ContainerBook(), protection=PROTECTION, clock=SYSTEM)
+    for target in ("busy", container[:12], container):
+        outcome = await action.run({"container": target, "timeout": 0})
+        assert (outcome.ok, outcome.error_kind, outcome.permanent) == (False, "running", True)
+    assert (await engine.inspect(container)).started_at == before
+
+
+async def test_an_exited_container_is_started(harness: Harness) -> None:
+    """A restart of what does not run touches nothing that runs."""
+    container = await harness.exited(3, name="over")
+    engine = harness.client()
+    before = (await engine.inspect(container)).started_at
+    action: Action = RestartContainer(engine, ContainerBook(), protection=PROTECTION, clock=SYSTEM)
+    assert (await action.run({"container": "over"})).ok
+    assert (await engine.inspect(container)).started_at != before
+
+
+async def test_starting_what_runs_leaves_it_as_it_is(harness: Harness) -> None:
+    """The port's `start_container` ends nothing."""
+    container = await harness.running()
+    engine = harness.client()
+    before = (await engine.inspect(container)).started_at
+    await engine.start_container(container)
+    after = await engine.inspect(container)
+    assert (after.status, after.started_at) == ("running", before)
+
+
+async def test_the_guard_asks_docker_and_goes_by_what_it_knew_when_there_is_no_answer(harness: Harness) -> None:
+    """A protected one is refused, also while Docker is away; one that is gone, or unknown for sure, is not; else: not now."""
+    protected = await harness.running(labels={"dockwarden.protect": "true"})
+    other = await harness.running()
+    docker = harness.client()
+    book = ContainerBook()
+    guard = DockerGuard(docker, PROTECTION, last_known=book.certain)
+    refused = await guard(protected)
+    assert refused is not None
+    assert (refused.error_kind, refused.permanent) == ("refused", True)
+    assert await guard(other) is None
+    assert await guard(NOBODY) is None
+
+
+async def test_a_guard_without_docker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is certain decides; where nothing is, nothing is touched for now."""
+    monkeypatch.setattr("connectors.docker.containers.protection.ASK_S", 0.05)
+    harness = FakeHarness()
+    protected = await harness.running(labels={"dockwarden.protect": "true"})
+    other = await harness.running()
+    book = ContainerBook()
+    for each in (protected, other):
+        book.apply_detail(book.mark(datetime.now(UTC)), await harness.fake.inspect(each))
+    guard = DockerGuard(harness.fake, PROTECTION, last_known=book.certain)
+    for away in ("hangs", "down"):
+        if away == "hangs":
+            harness.fake.hang("inspect")
+        else:
+            harness.fake.go_down()
+        kinds = [refused and refused.error_kind for refused in [await guard(each) for each in (protected, other, NOBODY)]]
+        assert kinds == ["refused", None, "unreachable"]
+
+
+class _Replaced(FakeDocker):
+    """Right after it was looked at, a container is removed and another one takes its name."""
+
+    async def inspect(self, container: str) -> ContainerDetail:
+        detail = await super().inspect(container)
+        if detail.name == "web" and not self.replaced:
+            self.replaced = self.create("sleep", name="web", labels={"dockwarden.protect": "true"})
+            self.rename(detail.id, "web-old")
+        return detail
+
+    replaced = ""
+
+
+async def test_what_was_looked_at_is_what_is_removed() -> None:
+    """By its id: another container of its name is another one."""
+    docker = _Replaced()
+    old = docker.create("true", name="web")
+    outcome = await _remove(docker).run({"container": "web"})
+    assert outcome.ok
+    assert [entry.id for entry in await docker.list_containers()] == [docker.replaced]
+    assert old != docker.replaced
 
 
 async def test_pruning_says_what_was_removed(harness: Harness) -> None:

@@ -12,6 +12,7 @@ from connectors.sources.proc import Stat
 from engine.facts.host import ProcessFiles
 from engine.ports.actions import Outcome
 from tests.clocks import SYSTEM
+from tests.guards import allow, protecting
 from tests.unit.host.children import child
 
 
@@ -26,7 +27,7 @@ def limited() -> Iterator[Stat]:
 async def raised(who: Stat, limit: Any, *, ceiling: int = 100_000, pid: Any = None, started: int | None = None) -> Outcome:
     """What the action makes of it, for a process that was told of."""
     seen = {who.pid: started or who.started}
-    action = RaiseNofile(ceiling=ceiling, started=seen.get, clock=SYSTEM)
+    action = RaiseNofile(ceiling=ceiling, started=seen.get, guard=allow, clock=SYSTEM)
     return await action.run({"pid": who.pid if pid is None else pid, "limit": limit})
 
 
@@ -71,7 +72,7 @@ async def test_only_the_process_whose_files_were_counted() -> None:
     """Another start time than the one told of, or a process never told of, is not touched."""
     with limited() as who:
         assert (await raised(who, 200, started=who.started + 1)).error_kind == "refused"
-        action = RaiseNofile(started=lambda _: None, clock=SYSTEM)
+        action = RaiseNofile(started=lambda _: None, guard=allow, clock=SYSTEM)
         assert (await action.run({"pid": who.pid, "limit": 200})).error_kind == "refused"
         assert limits(who) == (100, 400)
 
@@ -105,3 +106,18 @@ async def test_permission_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         outcome = await raised(who, 200)
         assert outcome.error_kind == "denied"
         assert "SYS_RESOURCE" in (outcome.error or "")
+
+
+async def test_a_process_of_a_protected_container_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its container is looked up at the moment of acting; what moved to another one meanwhile is not touched either."""
+    inside, outside = "a1" * 32, "b2" * 32
+    with limited() as who:
+        for places, kind in (([inside], "refused"), ([outside, inside], "not_found")):
+            left = list(places)
+            monkeypatch.setattr(
+                "connectors.host.nofile.container_of_pid", lambda *_, left=left: left.pop(0) if len(left) > 1 else left[0]
+            )
+            action = RaiseNofile(started=lambda _: who.started, guard=protecting(inside), clock=SYSTEM)
+            outcome = await action.run({"pid": who.pid, "limit": 200})
+            assert (outcome.ok, outcome.error_kind, outcome.permanent) == (False, kind, True)
+        assert limits(who) == (100, 400)

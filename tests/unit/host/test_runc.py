@@ -9,6 +9,7 @@ import pytest
 
 from connectors.host.runc import BlockedRunc, BlockedRuncs, KillRunc, blocked_runcs, find_blocked_runc, read_command
 from connectors.sources import proc
+from tests.guards import allow, protecting
 from tests.lab.waiting import until
 from tests.unit.host.children import child, comm
 from tests.unit.proctree import ProcTree
@@ -156,21 +157,21 @@ async def test_a_real_one_is_found_and_killed(tmp_path: Path) -> None:
     with child(str(script), "--root", str(root), "start", ID) as (process, who):
         await until(lambda: comm(process.pid) == "runc", what="the script to be runc")
         await until(lambda: process.pid in [each.pid for each in blocked_runcs(min_age_s=0)], what="it to be found")
-        young = await KillRunc().run({"pid": process.pid})
+        young = await KillRunc(guard=allow).run({"pid": process.pid})
         assert (young.ok, young.error_kind, young.permanent) == (False, "refused", True)
-        done = await KillRunc(min_age_s=0).run({"pid": process.pid})
+        done = await KillRunc(guard=allow, min_age_s=0).run({"pid": process.pid})
         assert done.ok
         assert f"killed runc {process.pid} of container {ID}" in (done.detail or "")
         assert process.wait(10) == -signal.SIGKILL
         assert who.pid == process.pid
-        again = await KillRunc(min_age_s=0).run({"pid": process.pid})
+        again = await KillRunc(guard=allow, min_age_s=0).run({"pid": process.pid})
         assert (again.ok, again.detail) == (True, f"runc {process.pid} has ended already")
 
 
 async def test_other_processes_are_refused() -> None:
     """What is no runc is not killed, whoever asks."""
     with child() as (process, _):
-        outcome = await KillRunc(min_age_s=0).run({"pid": process.pid})
+        outcome = await KillRunc(guard=allow, min_age_s=0).run({"pid": process.pid})
         assert (outcome.ok, outcome.error_kind) == (False, "refused")
         assert process.poll() is None
 
@@ -178,13 +179,64 @@ async def test_other_processes_are_refused() -> None:
 @pytest.mark.parametrize("pid", [None, "7", True, 0, 1, -1])
 async def test_nonsense_is_refused(pid: object) -> None:
     """Process 1, process groups and what is no number."""
-    assert (await KillRunc().run({"pid": pid})).error_kind == "refused"
+    assert (await KillRunc(guard=allow).run({"pid": pid})).error_kind == "refused"
 
 
 async def test_a_pid_that_changed_hands_is_spared() -> None:
     """Between the look and the signal another process took over the pid: nothing is sent."""
     with child() as (process, who):
         stale = BlockedRunc(process.pid, who.started - 1, 60, ID)
-        outcome = await KillRunc(find=lambda *_, **__: [stale]).run({"pid": process.pid})
+        outcome = await KillRunc(guard=allow, find=lambda *_, **__: [stale]).run({"pid": process.pid})
         assert outcome.ok
         assert process.poll() is None
+
+
+@pytest.mark.parametrize("container", [ID, "x", ""])
+async def test_a_protected_or_unknown_container_s_runc_is_spared(container: str) -> None:
+    """Who is asked about is the container on its command line; one that is not named cannot be asked about."""
+    with child() as (process, who):
+        blocked = BlockedRunc(process.pid, who.started, 60, container)
+        asked: list[str] = []
+        action = KillRunc(guard=protecting(ID, asked=asked), find=lambda *_, **__: [blocked])
+        outcome = await action.run({"pid": process.pid})
+        assert (outcome.ok, outcome.error_kind) == (False, "refused")
+        assert asked == ([ID] if container == ID else [])
+        assert process.poll() is None
+
+
+async def test_what_goes_on_while_docker_is_asked_is_spared() -> None:
+    """The look that counts is the one after the answer."""
+    with child() as (process, who):
+        looks = [[BlockedRunc(process.pid, who.started, 60, ID)], []]
+        outcome = await KillRunc(guard=allow, find=lambda *_, **__: looks.pop(0)).run({"pid": process.pid})
+        assert (outcome.ok, outcome.error_kind) == (False, "refused")
+        assert process.poll() is None
+
+
+def test_only_root_s_own_and_no_process_of_a_container(tree: ProcTree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody may name a program `runc`, also within a container; its files are not even opened."""
+    tree.add(20, comm="runc", parent=10, argv=START, cgroup=f"0::/system.slice/docker-{ID}.scope\n")
+    state(tree, 20, init=30, started=77)
+    assert found(tree) == []
+    tree.add(20, comm="runc", parent=10, argv=START)
+    assert found(tree) == [(20, ID)]
+    os.chown(tree.root / "20", 1234, -1)
+    assert found(tree) == []
+    monkeypatch.setattr("os.geteuid", lambda: 1234)
+    assert found(tree) == [(20, ID)]
+
+
+@pytest.mark.parametrize("made", ["fifo", "link", "folder"])
+def test_a_state_that_is_no_file_blocks_nobody(tree: ProcTree, made: str) -> None:
+    """A pipe that nobody writes to ended the detection for good."""
+    tree.add(20, comm="runc", parent=10, argv=START)
+    state(tree, 20, init=30, started=77)
+    path = tree.root / "20/root" / ROOT.lstrip("/") / ID / "state.json"
+    path.rename(path.with_name("other"))
+    if made == "fifo":
+        os.mkfifo(path)
+    elif made == "link":
+        path.symlink_to("other")
+    else:
+        path.mkdir()
+    assert found(tree) == []

@@ -26,11 +26,15 @@ class FakeScanner(MountScanner):
         super().__init__(lambda: None)
         self.there = list(there)
         self.others: list[HeldMount] = []
+        self.moved: dict[int, str | None] = {}
         self.blind = blind
 
     def scan(self, container: str | None = None) -> Scan:
         found = tuple(each for each in self.there if container in (None, each.owner))
         return Scan(found, 0 if self.blind else 1, self.blind)
+
+    def container_of(self, holder: Holder) -> str | None:
+        return self.moved.get(holder.pid, holder.container)
 
     def holders(self) -> Iterator[Holder | None]:
         return iter({each.holder.pid: each.holder for each in self.there + self.others}.values())

@@ -9,10 +9,10 @@ from connectors.mounts.holders import HeldMount
 from connectors.mounts.leaks import LeakBook
 from connectors.mounts.release import Answer
 from connectors.mounts.unmount import Unmount
-from engine.errors import DockerError
 from engine.facts import Retraction
-from engine.ports.actions import Outcome
+from engine.ports.actions import ContainerGuard, Outcome
 from tests.clocks import FixedClock
+from tests.guards import allow, protecting
 from tests.unit.mounts.fakes import AT, MONITOR, OTHER, VICTIM, FakeDocker, FakeScanner, held
 
 PARAMS = {"holder": MONITOR, "path": "/d/shm", "container": VICTIM}
@@ -26,29 +26,19 @@ class Bench:
         self.engine = FakeDocker()
         self.answers: list[Answer] = [Answer(ok=True)]
         self.released: list[HeldMount] = []
-        self.commands: list[tuple[str, list[str]]] = []
-        self.exec_gives: tuple[int, str] | Exception = (0, "")
-        self.exec_unmounts = True
+        self.guard: ContainerGuard = allow
         monkeypatch.setattr(unmount, "release", self._release)
 
     async def _release(self, mounts: Sequence[HeldMount]) -> list[Answer]:
         self.released += mounts
         return self.answers
 
-    async def _exec(self, container: str, argv: Sequence[str]) -> tuple[int, str]:
-        self.commands.append((container, list(argv)))
-        if isinstance(self.exec_gives, Exception):
-            raise self.exec_gives
-        if self.exec_unmounts:
-            self.scanner.there = []
-        return self.exec_gives
-
-    async def run(self, *, with_exec: bool = True, **params: str) -> Outcome:
+    async def run(self, **params: str) -> Outcome:
         action = Unmount(
             self.scanner,
             LeakBook(),
             status_of=self.engine.status_of,
-            exec_in=self._exec if with_exec else None,
+            guard=self.guard,
             clock=FixedClock.of(AT),
         )
         return await action.run(PARAMS | params)
@@ -126,42 +116,30 @@ async def test_busy_is_told_in_the_kernels_words(bench: Bench) -> None:
     bench.answers = [Answer(ok=False, kind="busy", error="umount: Device or resource busy")]
     outcome = await bench.run()
     assert (outcome.error_kind, outcome.error, outcome.permanent) == ("busy", "umount: Device or resource busy", False)
-    assert bench.commands == []
 
 
-async def test_where_the_helper_may_not_exec_does(bench: Bench) -> None:
-    """`umount` in the holder; what counts is that the mount is gone."""
+async def test_where_the_helper_may_not_it_is_denied(bench: Bench) -> None:
+    """There is no other way in: nothing is run in the holder."""
     bench.answers = [Answer(ok=False, kind="denied", error="setns: Operation not permitted")]
     outcome = await bench.run()
-    assert outcome.ok
-    assert bench.commands == [(MONITOR, ["umount", "/d/shm"])]
-    assert outcome.detail == "unmounted /d/shm by exec in the container"
-
-
-@pytest.mark.parametrize(
-    ("gives", "kind"),
-    [
-        ((0, "pretends"), "denied"),
-        ((1, "umount: can't unmount /d/shm: Operation not permitted"), "denied"),
-        ((1, "umount: /d/shm: target is busy."), "busy"),
-        ((126, "exec: umount: not found in $PATH"), "denied"),
-        (DockerError("container is not running", kind="conflict"), "denied"),
-        (TimeoutError(), "timeout"),
-    ],
-)
-async def test_exec_that_fails(bench: Bench, gives: tuple[int, str] | Exception, kind: str) -> None:
-    """The outcome names both refusals; an exit code of 0 is not believed."""
-    bench.answers = [Answer(ok=False, kind="denied", error="setns: Operation not permitted")]
-    bench.exec_gives, bench.exec_unmounts = gives, False
-    outcome = await bench.run()
-    assert (outcome.ok, outcome.error_kind) == (False, kind)
-    assert "setns" in (outcome.error or "")
-
-
-async def test_without_exec_or_container_denied_stays_denied(bench: Bench) -> None:
-    """A process of the host cannot be entered by exec."""
-    bench.answers = [Answer(ok=False, kind="denied", error="setns: Operation not permitted")]
-    assert (await bench.run(with_exec=False)).error_kind == "denied"
+    assert (outcome.ok, outcome.error_kind, outcome.permanent) == (False, "denied", False)
     bench.scanner.there = [held(holder=None)]
     assert (await bench.run(holder="pid:30")).error_kind == "denied"
-    assert bench.commands == []
+
+
+@pytest.mark.parametrize("protected", [MONITOR, VICTIM])
+async def test_a_protected_holder_or_owner_is_left_alone(bench: Bench, protected: str) -> None:
+    """Both are touched, so both are asked about."""
+    asked: list[str] = []
+    bench.guard = protecting(protected, asked=asked)
+    outcome = await bench.run()
+    assert (outcome.ok, outcome.error_kind, outcome.permanent) == (False, "refused", True)
+    assert sorted(asked) == sorted([VICTIM, MONITOR])
+    assert bench.released == []
+
+
+async def test_a_holder_that_moved_to_another_container_is_left_alone(bench: Bench) -> None:
+    """Looked up again once Docker has answered, right before acting."""
+    bench.scanner.moved = {30: OTHER}
+    assert (await bench.run()).error_kind == "not_found"
+    assert bench.released == []

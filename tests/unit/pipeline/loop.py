@@ -143,7 +143,7 @@ class _Scripted:
         self.name = name
         self._house = house
 
-    async def run(self, params: Mapping[str, Any]) -> Outcome:
+    async def run(self, params: Mapping[str, Any], *, touch_running: bool = False) -> Outcome:  # noqa: ARG002
         target = str(params.get("container", ""))
         self._house.attempts.append(target)
         prepared = self._house.outcomes.get(target, [])

@@ -166,7 +166,7 @@ class _Held:
         self.name = name
         self._bench = bench
 
-    async def run(self, params: Mapping[str, Any]) -> Outcome:
+    async def run(self, params: Mapping[str, Any], *, touch_running: bool = False) -> Outcome:  # noqa: ARG002
         target = ACTIONS[self.name].target_of(dict(params))
         self._bench.tried.append(target)
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()

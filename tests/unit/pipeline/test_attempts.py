@@ -77,7 +77,7 @@ async def outcome_of(action: Action | None, timeout_s: float = 5.0) -> Outcome:
 class _Endless:
     name = "remove_container"
 
-    async def run(self, _params: Mapping[str, Any]) -> Outcome:
+    async def run(self, params: Mapping[str, Any], *, touch_running: bool = False) -> Outcome:  # noqa: ARG002
         await asyncio.Event().wait()
         return OK
 
@@ -85,5 +85,5 @@ class _Endless:
 class _Raising:
     name = "remove_container"
 
-    async def run(self, _params: Mapping[str, Any]) -> Outcome:
+    async def run(self, params: Mapping[str, Any], *, touch_running: bool = False) -> Outcome:  # noqa: ARG002
         raise KeyError("oops")
