@@ -137,6 +137,11 @@ class Settings(BaseSettings):
         ge=0,
         description="Bytes, compressed, of the recording for `replay --since` and `tune`: weeks of an ordinary host; 0: none.",
     )
+    alarm_test_every_s: float | None = Field(
+        default=None,
+        ge=60,
+        description="Seconds between two test alarms, 604800 for one a week; null: none but those of `dockwarden alarm-test`.",
+    )
     log_format: Literal["auto", "text", "json"] = Field(default="auto", description="auto: text on a terminal, JSON elsewhere.")
 
     @field_validator("host")

@@ -316,7 +316,7 @@ async def connect(
     *,
     client_id: str,
     version: Version,
-    will: Message,
+    will: Message | None,
     trusted_peer: Callable[[int], bool] | None = None,
 ) -> AsyncIterator[Link]:
     """Connect to a real broker; see `Connect`. `trusted_peer` is asked for the process that listens on a Unix socket."""
@@ -331,7 +331,7 @@ async def connect(
         password=await asyncio.to_thread(password, settings),
         identifier=client_id,
         protocol=aiomqtt.ProtocolVersion.V5 if five else aiomqtt.ProtocolVersion.V311,
-        will=aiomqtt.Will(will.topic, will.payload, qos=1, retain=will.retain),
+        will=None if will is None else aiomqtt.Will(will.topic, will.payload, qos=1, retain=will.retain),
         clean_session=None if five else True,
         timeout=settings.connect_timeout_s,
         max_inflight_messages=0,  # no second limit beside ours, behind which paho would queue unseen

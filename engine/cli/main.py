@@ -234,6 +234,19 @@ def status(state: StateOption = None, config: ConfigOption = None, output: Forma
     _exit(lambda: show_status(state=state, config=config, output=output))
 
 
+@app.command("alarm-test")
+def alarm_test(
+    state: StateOption = None,
+    config: ConfigOption = None,
+    wait: Annotated[float, typer.Option("--wait", min=0, max=3600, help="Seconds to wait for receivers.")] = 60.0,
+    output: FormatOption = "text",
+) -> None:
+    """Send a test alarm the whole way to the receivers, and wait until they have it. 1: none took it in time."""
+    from engine.cli.alarm_test import send_alarm_test
+
+    _exit(lambda: send_alarm_test(state=state, config=config, wait_s=wait, output=output))
+
+
 @rules_app.command("init")
 def rules_init(folder: Annotated[Path, typer.Argument(help="Folder to make; must not be there, or be empty.")]) -> None:
     """Make a rules repository: the shipped rules, their tests, the schema, a pre-commit hook and a CI file."""

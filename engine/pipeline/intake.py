@@ -91,6 +91,14 @@ class OperatorCommand:
 
 
 @dataclass(frozen=True, slots=True)
+class AlarmTest:
+    """A test alarm is to be published."""
+
+    id: str
+    """Names the reply."""
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """What somebody outside the loop wants to know. Who asks gives up after a while and cancels the answer."""
 
@@ -99,7 +107,9 @@ class Question:
     rule: str = ""
 
 
-Entry = FromSource | AttemptEnded | RulesAccepted | JournalNote | StaleFacts | ClockStepped | OperatorCommand | Question
+Entry = (
+    FromSource | AttemptEnded | RulesAccepted | JournalNote | StaleFacts | ClockStepped | OperatorCommand | AlarmTest | Question
+)
 
 
 class Intake:

@@ -26,9 +26,11 @@ from engine.journal.writer import JournalWriter
 from engine.messages.cloudevents import fact_event
 from engine.pipeline.action_history import ActionHistory
 from engine.pipeline.actions import Actions
+from engine.pipeline.alarm_test import publish_alarm_test
 from engine.pipeline.alerts import MEMORY, Alerts
 from engine.pipeline.attempts import Attempts
 from engine.pipeline.intake import (
+    AlarmTest,
     AttemptEnded,
     ClockStepped,
     Entry,
@@ -204,8 +206,7 @@ class Loop:
         match entry:
             case FromSource():
                 self._take(turn, entry.facts)
-                if entry.cursor is not None:
-                    turn.batch.cursors[entry.source] = entry.cursor
+                turn.batch.cursors |= {} if entry.cursor is None else {entry.source: entry.cursor}
             case AttemptEnded():
                 self._take(turn, self.actions.take_end(turn, entry))
             case StaleFacts():
@@ -214,6 +215,8 @@ class Loop:
                 self._replace_rules(turn, entry)
             case OperatorCommand():
                 carry_out(turn, entry, options=self._options, actions=self.actions, alerts=self.alerts)
+            case AlarmTest():
+                publish_alarm_test(turn, entry, self._options)
             case JournalNote():
                 turn.batch.audit.extend(entry.audit)
                 turn.batch.memory.update(entry.memory)

@@ -1,7 +1,7 @@
 """The composition root: the only module that knows both the engine and the connectors. Settings in, parts put together out."""
 
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -31,14 +31,15 @@ from connectors.mounts.leaks import LeakBook
 from connectors.mounts.unmount import Unmount
 from connectors.mqtt.client import connect
 from connectors.mqtt.embedded_broker import EmbeddedBroker
-from connectors.mqtt.link import Connect
+from connectors.mqtt.link import Connect, Link
 from connectors.mqtt.publisher import MqttPublisher
+from connectors.mqtt.reason_codes import VersionRefusedError
 from connectors.mqtt.settings import BrokerSettings
 from connectors.sources.proc import Stat
-from engine.errors import DockerError
+from engine.errors import BrokerError, DockerError, SettingsError
 from engine.facts.docker import Container
 from engine.facts.timestamps import Micros
-from engine.messages.topics import host_topic
+from engine.messages.topics import host_topic, reply_topic
 from engine.ports.actions import Action
 from engine.ports.broker import CommandHandler, LinkState, Publisher, StatusSource
 from engine.ports.clock import Clock
@@ -210,22 +211,62 @@ async def broker_of(settings: Settings, clock: Clock) -> AsyncIterator[Broker]:
     """
     mqtt, topic = settings.mqtt, host_topic(settings.host)
     if settings.mqtt_url:
-        more: dict[str, Any] = {
-            "username": mqtt.username,
-            "password": mqtt.password,
-            "password_file": mqtt.password_file,
-            "ca_file": mqtt.ca_file,
-            "cert_file": mqtt.cert_file,
-            "key_file": mqtt.key_file,
-            "keepalive_s": mqtt.keepalive_s,
-            "commands": mqtt.commands,
-        }
-        broker = BrokerSettings.from_url(settings.mqtt_url, **more)
+        broker = _named_broker(settings)
         yield Broker(broker.where, None, broker, connect, topic, clock)
         return
     async with EmbeddedBroker(settings.state / "broker", clock=clock, commands=mqtt.commands) as embedded:
         own = embedded.settings(commands=mqtt.commands)
         yield Broker(f"{embedded.url} (our own)", embedded, own, embedded.connect, topic, clock)
+
+
+@asynccontextmanager
+async def replies(settings: Settings, request: str) -> AsyncIterator[AsyncIterator[bytes]]:
+    """What is published on the reply topic of a request from now on.
+
+    Args:
+        settings: of the sidecar that the request is made of.
+        request: its id.
+
+    Raises:
+        SettingsError: they name no broker: our own one lets nobody else publish, so nobody could reply.
+        BrokerError: it cannot be reached, or does not let us listen.
+    """
+    if not settings.mqtt_url:
+        raise SettingsError(
+            "the settings name no broker (mqtt_url, DOCKWARDEN_MQTT_URL); the one that the sidecar starts takes no replies:"
+            " name the sidecar's own settings with --config, or its broker in the environment"
+        )
+    broker, topic = _named_broker(settings), reply_topic(settings.host, request)
+    async with AsyncExitStack() as stack:
+        name = f"dockwarden-{request}"[:128]
+        try:
+            link: Link = await stack.enter_async_context(connect(broker, client_id=name, version="5", will=None))
+        except VersionRefusedError:
+            link = await stack.enter_async_context(connect(broker, client_id=name, version="3.1.1", will=None))
+        answer = await link.subscribe(topic)
+        if answer.verdict != "taken":
+            raise BrokerError(f"{broker.where}: may not listen to {topic}: {answer.reason}")
+        yield _payloads(link)
+
+
+async def _payloads(link: Link) -> AsyncIterator[bytes]:
+    async for _, payload in link.messages():
+        yield payload
+
+
+def _named_broker(settings: Settings) -> BrokerSettings:
+    mqtt = settings.mqtt
+    more: dict[str, Any] = {
+        "username": mqtt.username,
+        "password": mqtt.password,
+        "password_file": mqtt.password_file,
+        "ca_file": mqtt.ca_file,
+        "cert_file": mqtt.cert_file,
+        "key_file": mqtt.key_file,
+        "keepalive_s": mqtt.keepalive_s,
+        "commands": mqtt.commands,
+    }
+    return BrokerSettings.from_url(settings.mqtt_url, **more)
 
 
 class _Daemon:

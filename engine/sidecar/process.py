@@ -17,12 +17,14 @@ import structlog
 from engine.errors import DockwardenError
 from engine.facts import Fact, Retraction
 from engine.facts.docker import Container
+from engine.facts.timestamps import SECOND
 from engine.journal.audit_trail import explain_alert
 from engine.journal.fact_log import RECORDING_FOLDER, FactLog
 from engine.journal.records import Bounds, CoreKey
 from engine.journal.store import Journal
 from engine.messages.topics import host_topic
-from engine.pipeline.intake import StaleFacts
+from engine.pipeline import alarm_test
+from engine.pipeline.intake import AlarmTest, StaleFacts
 from engine.pipeline.turn import Options
 from engine.ports.broker import LinkState
 from engine.ports.clock import SystemClock
@@ -48,6 +50,9 @@ STOP_OUTBOX_S = 3.0
 
 STALE_AFTER_S = 120.0
 """Facts from before a restart that no source has reported again by then are retracted: what they described went meanwhile."""
+
+ALARM_TEST_LOOK_S = 600.0
+"""How long at most until it is looked again whether a test alarm is due."""
 
 RELISTED_KINDS = frozenset({"process_files", "disk", "sockets", "source", "daemon", "host", "mount_leak"})
 """Kinds whose sources report everything again after a start. Containers are compared with a list instead."""
@@ -170,6 +175,8 @@ class Process:
         start("clock", watch_clock(self._clock, sidecar.intake, self._connectors.clock_stepped, boot=self._boot))
         for source in self._connectors.sources:
             start(f"source:{source.name}", source.run(sidecar.intake.sink(source.name), self._state.cursors.get(source.name)))
+        if self._settings.alarm_test_every_s is not None:
+            start("alarm-test", self._repeat_alarm_test(self._settings.alarm_test_every_s))
         start("rules", follow_rules(self._plan.start, sidecar.intake, self._clock))
 
     async def _retract_stale(self) -> None:
@@ -181,6 +188,19 @@ class Process:
         await self._clock.sleep(slow)
         await put(StaleFacts(RELISTED_KINDS, started))
         await asyncio.Event().wait()  # a root task that ends would stop the process
+
+    async def _repeat_alarm_test(self, every_s: float) -> None:
+        """Send a test alarm again and again; one that was due while the process was down is sent soon after the start."""
+        every = round(every_s * SECOND)
+        now = self._clock.wall()
+        due = alarm_test.next_test(self._state.memory.get(alarm_test.MEMORY), now, every)
+        while True:
+            await self._clock.sleep(min(max(due - now, 0) / SECOND, ALARM_TEST_LOOK_S))
+            now = self._clock.wall()
+            if now >= due:
+                await self.sidecar.intake.put(AlarmTest(f"every-{now // SECOND}"))
+                due = now + every
+            due = min(due, now + every)  # a clock that was set back puts nothing off beyond its interval
 
     def _show(self) -> None:
         show, settings, loaded = self._plan.show, self._settings, self._plan.start.loaded
@@ -206,7 +226,8 @@ class Process:
         """Close the intake, let attempts end, commit and publish what came of it. Bounded; what is left is in the journal."""
         tasks, sidecar = self._tasks, self.sidecar
         names = [f"source:{source.name}" for source in self._connectors.sources]
-        await asyncio.gather(*(tasks.stop(name, STOP_SOURCES_S) for name in ("rules", "stale", "clock", "announcements", *names)))
+        names += ["rules", "stale", "clock", "announcements", "alarm-test"]
+        await asyncio.gather(*(tasks.stop(name, STOP_SOURCES_S) for name in names))
         sidecar.loop.stop_starting()
         await sidecar.attempts.drain(STOP_ACTIONS_S)
         await sidecar.attempts.cancel(1.0)

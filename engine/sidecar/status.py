@@ -3,12 +3,15 @@
 The loop is asked by a question in its intake; what it answered last is what the status message says.
 """
 
+import asyncio
 import itertools
+import re
 from typing import Any, Literal
 
 from engine.facts.host import Source
 from engine.facts.timestamps import from_micros
 from engine.messages.cloudevents import StatusData, last_will, status_event
+from engine.pipeline.intake import AlarmTest
 from engine.pipeline.report import Report
 from engine.ports.broker import LinkState, Message, Publisher
 from engine.sidecar.sidecar import Sidecar
@@ -22,6 +25,10 @@ LOOK_S = 1.0
 
 ANNOUNCE_S = 30.0
 """The status message is renewed this often, beside every change that matters."""
+
+
+TEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}\Z")
+"""Of a test alarm: it stands in topics and in labels."""
 
 
 class Status:
@@ -121,6 +128,13 @@ class Status:
         if question.get("ask") == "why-not":
             rule = str(question.get("rule", ""))
             return dict(await self._sidecar.intake.ask("why-not", rule=rule, timeout_s=ANSWER_S))
+        if question.get("ask") == "alarm-test":
+            test = str(question.get("id", ""))
+            if not TEST_ID.match(test):
+                return {"ok": False, "error": "the id of a test alarm has 1 to 64 letters, digits and hyphens"}
+            async with asyncio.timeout(ANSWER_S):
+                await self._sidecar.intake.put(AlarmTest(test))
+            return {"ok": True, "connected": self._link.connected, "broker": self._broker_where}
         return await self.full()
 
     async def full(self) -> dict[str, Any]:

@@ -94,12 +94,23 @@ def test_a_time_zone_that_does_not_exist_is_refused() -> None:
 
 
 def test_what_is_severe_enough_does_not_wait() -> None:
-    """Quiet hours hold an error back until they end, a critical alert and a test alarm not at all."""
+    """Quiet hours hold an error back until they end, a critical alert not at all."""
     route = Route(receivers=("x",), quiet=(_quiet(),))
     night = _at("2026-11-24T23:00:00")
     assert route.release_at(alert(), night) == _at("2026-11-25T07:00:00")
     assert route.release_at(alert(severity="critical"), night) is None
-    assert route.release_at(alert(labels={"test": "true"}), night) is None
+
+
+def test_a_test_alarm_goes_every_way_that_its_host_has() -> None:
+    """Whatever severity, rule and labels the routes ask for, at any hour; a route for other hosts is none of its ways."""
+    night = _at("2026-11-24T23:00:00")
+    routes = [
+        Route(match=Match(hosts=("db-*",)), receivers=("db",)),
+        Route(match=Match(severity="critical", labels={"team": "x"}), receivers=("phone",), quiet=(_quiet(),)),
+        Route(receivers=("chat", "phone"), digest_s=3600),
+    ]
+    test = alert(severity="info", labels={"test": "true"})
+    assert addressees(test, routes, night) == [Addressed("phone", None), Addressed("chat", None)]
 
 
 def test_a_digest_collects_what_is_less_severe() -> None:
