@@ -29,7 +29,7 @@ from engine.inference.effects import (
     consequences,
 )
 from engine.inference.items import FactItem, Node, values_of
-from engine.inference.joins.durable import JoinerPool
+from engine.inference.joins import Kind, kind_in_use
 from engine.inference.match import Match
 from engine.inference.memory import WorkingMemory, expiry, retracted_identity
 from engine.inference.network import Network
@@ -49,7 +49,7 @@ class EndlessChainError(DockwardenError):
 class Core:
     """Working memory, rules and what they have concluded so far."""
 
-    def __init__(self, ruleset: RuleSet, *, keep_changes: bool = True, joiners: JoinerPool | None = None) -> None:
+    def __init__(self, ruleset: RuleSet, *, keep_changes: bool = True, combination: Kind | None = None) -> None:
         self.ruleset = ruleset
         self.kinds = FactKinds().with_declared(ruleset.declared)
         self.changes = ChangeLog(enabled=keep_changes)
@@ -58,7 +58,7 @@ class Core:
         self.alerts = AlertBook(self.clock, self.changes)
         self.support = Support(self.memory, self.alerts, ruleset.rules)
         self._agenda = Agenda()
-        self._network = Network(Parts(self.clock, self.changes, self._agenda, self.support, joiners or JoinerPool()))
+        self._network = Network(Parts(self.clock, self.changes, self._agenda, self.support, combination))
         self._alpha = self._network.alpha
         self._nodes: dict[str, RuleNode] = {rule.id: self._network.add(rule) for rule in ruleset.rules}
         self.faults: list[str] = []
@@ -355,4 +355,9 @@ class Core:
     def status(self) -> dict[str, Any]:
         """Sizes, for `status`."""
         nodes = self._nodes.values()
-        return {"facts": len(self.memory), "matches": sum(len(node.matches) for node in nodes), "rules": len(nodes)}
+        return {
+            "facts": len(self.memory),
+            "matches": sum(len(node.matches) for node in nodes),
+            "rules": len(nodes),
+            "joins": kind_in_use(),
+        }

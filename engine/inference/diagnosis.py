@@ -41,13 +41,9 @@ def _patterns(core: Core, node: RuleNode) -> dict[str, dict[str, Any]]:
         if isinstance(pattern, MissingPattern):
             found[pattern.name] = {"holds": True, "says": f"looks for {pattern.kind} not being seen"}
             continue
-        items = slots[pattern.name].items
-        says = (
-            _count(core, node.rule, pattern, len(items))
-            if isinstance(pattern, CountPattern)
-            else _fact(core, pattern, len(items))
-        )
-        found[pattern.name] = {"holds": bool(items), "facts": len(items), "says": says}
+        passing = slots[pattern.name].passing
+        says = _count(core, node.rule, pattern, passing) if isinstance(pattern, CountPattern) else _fact(core, pattern, passing)
+        found[pattern.name] = {"holds": bool(passing), "facts": passing, "says": says}
     return found
 
 

@@ -13,7 +13,7 @@ from engine.inference.alerts import NO_RULE
 from engine.inference.change_log import encode
 from engine.inference.core import Core
 from engine.inference.items import FactItem
-from engine.inference.joins.durable import JoinerPool
+from engine.inference.joins import Kind
 from engine.inference.match import Match
 from engine.inference.memory import expiry
 from engine.inference.windows import Entry, Threshold
@@ -22,12 +22,12 @@ from engine.rules.model import RuleSet
 Entries = Mapping[tuple[str, str], str]
 
 
-def restore(ruleset: RuleSet, entries: Entries, *, keep_changes: bool = True, joiners: JoinerPool | None = None) -> Core:
+def restore(ruleset: RuleSet, entries: Entries, *, keep_changes: bool = True, combination: Kind | None = None) -> Core:
     """A core that goes on from what the journal held, perhaps with other rules.
 
     The state of rules that are unchanged comes back whole. What follows from changed ones comes with the next call.
     """
-    core = Core(ruleset, keep_changes=keep_changes, joiners=joiners)
+    core = Core(ruleset, keep_changes=keep_changes, combination=combination)
     _Restoration(core, entries).run()
     return core
 

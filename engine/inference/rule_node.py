@@ -14,13 +14,14 @@ from engine.inference.change_log import ChangeLog
 from engine.inference.clock import EventClock
 from engine.inference.conditions import Getter, getter
 from engine.inference.items import FactItem, Identity, Item
-from engine.inference.joins.durable import Joiner, JoinerPool, Structure, join_text
+from engine.inference.joins import Kind, new_combination
+from engine.inference.joins.candidates import Keys, Structure
 from engine.inference.match import Match, value_in
 from engine.inference.missing import MissingGate
 from engine.inference.references import used_paths
 from engine.inference.support import Support
 from engine.rules.model import CountPattern, FactPattern, FieldPath, MissingPattern, Ref, Rule, Test
-from engine.rules.operators import holds
+from engine.rules.operators import equality_key, holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,8 @@ class Parts:
     changes: ChangeLog
     agenda: Agenda
     support: Support
-    joiners: JoinerPool
+    combination: Kind | None = None
+    """How joins are combined; None: as this process does."""
 
 
 class Slot:
@@ -49,7 +51,10 @@ class Slot:
         self._relevant: list[Getter] = []
         self._used: list[Getter] = []
         self.kind = pattern.kind if isinstance(pattern, FactPattern) else ""
-        self.items: dict[int, Item] = {}
+        self.passing = 0
+        """How many items pass the pattern's own conditions."""
+        self._keys: dict[int, Keys] = {}
+        """Join fields of items that may change, as they were when they joined."""
         self.matches: dict[Identity, dict[Match, None]] = {}
 
     def compile(self, join_paths: list[FieldPath], relevant: Iterable[FieldPath], used: Iterable[FieldPath]) -> None:
@@ -59,16 +64,35 @@ class Slot:
         self._relevant = [getter(self.kind, path) for path in sorted(dict.fromkeys(relevant))]
         self._used = [getter(self.kind, path) for path in sorted(dict.fromkeys(used))]
 
-    def join_keys(self, item: Item) -> list[str] | None:
-        """Its join fields as texts; None when one is empty: nothing is equal to nothing."""
-        keys: list[str] = []
-        values = item.values if self._join else {}
+    def join_keys(self, item: Item) -> Keys | None:
+        """Its join fields; None when one is empty: nothing is equal to nothing."""
+        if not self._join:
+            return ()
+        keys: list[str | int | float] = []
+        values = item.values
         for read in self._join:
-            text = join_text(read(values))
-            if text is None:
+            key = equality_key(read(values))
+            if key is None:
                 return None
-            keys.append(text)
-        return keys
+            keys.append(key)
+        return tuple(keys)
+
+    def joined(self, item: Item, keys: Keys) -> None:
+        """Remember the join fields of an item that may have others when it goes."""
+        if keys and not (isinstance(item, FactItem) and item.is_event):
+            self._keys[item.seq] = keys
+
+    def joined_keys(self, item: Item) -> Keys | None:
+        """The join fields with which an item joined, None when it did not."""
+        if not self._join:
+            return ()
+        if isinstance(item, FactItem) and item.is_event:
+            return self.join_keys(item)
+        return self._keys.get(item.seq)
+
+    def forget_keys(self, item: Item) -> None:
+        """The item joins no longer."""
+        self._keys.pop(item.seq, None)
 
     def version(self, item: Item) -> list[Any]:
         """Values that make a version of the item for this rule; nothing for what never changes."""
@@ -76,7 +100,7 @@ class Slot:
 
     def insert(self, item: Item) -> None:
         """The item passes the pattern's own tests."""
-        self.items[item.seq] = item
+        self.passing += 1
         self.node.on_item_added(self, item)
 
     def update(self, item: FactItem, old: Mapping[str, Any]) -> None:
@@ -90,7 +114,7 @@ class Slot:
 
     def remove(self, item: Item) -> None:
         """It is gone."""
-        del self.items[item.seq]
+        self.passing -= 1
         self.node.on_item_removed(self, item)
 
 
@@ -115,9 +139,10 @@ class RuleNode:
         self.matches: dict[tuple[Identity, ...], Match] = {}
         self.blocked: dict[Match, None] = {}
         """Matches that an `unless` holds back."""
-        self.retired = False
+        self._compared: list[tuple[Slot, Test]] = []
+        """Conditions with references that are no join."""
         structure = self._compile()
-        self._joiner: Joiner | None = parts.joiners.take(structure) if len(self.slots) > 1 else None
+        self._combination = new_combination(structure, self._keys_of, parts.combination) if len(self.slots) > 1 else None
 
     def _compile(self) -> Structure:
         """Spread the references of the rule over its slots."""
@@ -138,6 +163,8 @@ class RuleNode:
                 if test.op == "eq" and len(test.values) == 1:
                     mine, its = field(slot, test.path), field(self._by_name[test.refs[0].binding], test.refs[0].path)
                     equal.append((max(mine, its), min(mine, its)))
+                else:
+                    self._compared.append((slot, test))
         for gate in self.gates:
             for ref in gate.refs:
                 relevant[ref.binding][ref.path] = None
@@ -153,10 +180,8 @@ class RuleNode:
 
     def retire(self) -> None:
         """The rule is no longer in force."""
-        self.retired = True
-        if self._joiner is not None:
-            self.parts.joiners.give_back(self._joiner)
-            self._joiner = None
+        if self._combination is not None:
+            self._combination.close()
 
     # -- combinations -------------------------------------------------------------------------------------------------
 
@@ -167,16 +192,14 @@ class RuleNode:
 
     def on_item_removed(self, slot: Slot, item: Item) -> None:
         """Drop the matches that an item was part of."""
-        if self._joiner is not None:
-            self._joiner.remove(slot.number, item.seq)
+        self._separate(slot, item)
         for match in tuple(slot.matches.get(item.identity, ())):
             self._drop_match(match)
 
     def on_item_changed(self, slot: Slot, item: Item) -> None:
         """Fields changed that decide which combinations there are: those that are still there go on, others come and go."""
         before = dict(slot.matches.get(item.identity, {}))
-        if self._joiner is not None:
-            self._joiner.remove(slot.number, item.seq)
+        self._separate(slot, item)
         for items in self._combinations(slot, item):
             match = self.matches.get(tuple(part.identity for part in items))
             if match is None:
@@ -190,26 +213,36 @@ class RuleNode:
         for match in before:
             self._drop_match(match)
 
+    def _separate(self, slot: Slot, item: Item) -> None:
+        """The item joins nothing any more."""
+        if self._combination is not None:
+            keys = slot.joined_keys(item)
+            if keys is not None:
+                self._combination.remove(slot.number, item, keys)
+                slot.forget_keys(item)
+
+    def _keys_of(self, pattern: int, item: Item) -> Keys:
+        keys = self.slots[pattern].joined_keys(item)
+        assert keys is not None  # noqa: S101 - asked only of items that joined
+        return keys
+
     def _combinations(self, slot: Slot, item: Item) -> list[tuple[Item, ...]]:
+        if self._combination is None:
+            return [(item,)]
         keys = slot.join_keys(item)
         if keys is None:
             return []
-        if self._joiner is None:
-            return [(item,)]
-        found: list[tuple[Item, ...]] = []
-        for numbers in self._joiner.insert(slot.number, item.seq, keys):
-            items = tuple(other.items[seq] for other, seq in zip(self.slots, numbers, strict=True))
-            # Two patterns never bind the same fact; and comparisons with other patterns are made here, by one set of operators.
-            if len(dict.fromkeys([part.seq for part in items])) == len(items) and self._refs_hold(items):
-                found.append(items)
-        found.sort(key=lambda items: [part.seq for part in items])
+        slot.joined(item, keys)
+        combined = self._combination.insert(slot.number, item, keys)
+        # Two patterns never bind the same fact; and comparisons that are no join are made here, by one set of operators.
+        found = [items for items in combined if len(dict.fromkeys(map(id, items))) == len(items) and self._refs_hold(items)]
+        if len(found) > 1:
+            found.sort(key=lambda items: [part.seq for part in items])
         return found
 
     def _refs_hold(self, items: tuple[Item, ...]) -> bool:
-        return all(
-            self.test_holds(test, slot.kind, item.values, items)
-            for slot, item in zip(self.slots, items, strict=True)
-            for test in slot.ref_tests
+        return not self._compared or all(
+            self.test_holds(test, slot.kind, items[slot.number].values, items) for slot, test in self._compared
         )
 
     def test_holds(self, test: Test, kind: str, values: Mapping[str, Any], items: tuple[Item, ...]) -> bool:
@@ -250,7 +283,7 @@ class RuleNode:
 
     def alive(self, match: Match) -> bool:
         """Whether the match is still there."""
-        return self.matches.get(match.key) is match and not self.retired
+        return self.matches.get(match.key) is match
 
     def consider(self, match: Match) -> None:
         """Something of the match changed: does everything hold, for long enough, and has it not fired on this before?"""

@@ -18,7 +18,6 @@ from engine.facts.host import Source
 from engine.facts.timestamps import SECOND, Micros, from_micros, rfc3339
 from engine.inference.decision import AssertDecision, Decision, RetractDecision
 from engine.inference.diagnosis import why_not
-from engine.inference.joins.durable import JoinerPool
 from engine.inference.persistence import restore, snapshot
 from engine.inference.time_shift import shift_entries
 from engine.journal.records import AuditRow, Batch, JournalState
@@ -107,9 +106,8 @@ class Loop:
         self._attempts = attempts
         self._freeze = freeze
         self._record = record
-        self._joiners = JoinerPool()
         self._rules_version = rules_version
-        self.core = restore(ruleset, state.core, joiners=self._joiners)
+        self.core = restore(ruleset, state.core)
         self.counters: Counter[str] = Counter()
         self.last_fact_at: Micros = 0
         self._recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
@@ -229,7 +227,7 @@ class Loop:
         """Other rules from now on; what is unchanged keeps its state."""
         old = turn.core
         entries = self._put_down(turn)
-        self.core = turn.core = restore(accepted.ruleset, entries, joiners=self._joiners)
+        self.core = turn.core = restore(accepted.ruleset, entries)
         self._rules_version = turn.rules_version = accepted.version
         _log.info("rules_in_force", version=accepted.version, rules=len(accepted.ruleset.rules))
         if old.now:
@@ -240,7 +238,7 @@ class Loop:
         if turn.core.now:
             entries = shift_entries(self._put_down(turn), step)
             turn.batch.extend(Batch(core_puts=entries))
-            self.core = turn.core = restore(turn.core.ruleset, entries, joiners=self._joiners)
+            self.core = turn.core = restore(turn.core.ruleset, entries)
         self.actions.shift(turn, step)
         self.alerts.shift(turn, step)
         self.last_fact_at += step if self.last_fact_at else 0

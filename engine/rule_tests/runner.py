@@ -17,7 +17,6 @@ from engine.facts import Fact, Retraction
 from engine.facts.timestamps import Micros, format_duration, rfc3339
 from engine.inference.core import Core
 from engine.inference.decision import AlertDecision, Decision
-from engine.inference.joins.durable import JoinerPool
 from engine.rule_tests.cases import Case, Expectation, Given
 from engine.rules.model import AlertEffect, AssertEffect, MissingPattern, Rule, RuleSet
 
@@ -85,10 +84,10 @@ def _can_start(rule: Rule, kinds: set[str]) -> bool:
     return not binding or any(kind in kinds for kind in binding)
 
 
-def run_case(case: Case, ruleset: RuleSet, joiners: JoinerPool | None = None) -> CaseResult:
+def run_case(case: Case, ruleset: RuleSet) -> CaseResult:
     """Run one test in virtual time."""
     result = CaseResult(case.file, case.name, case.line)
-    core = Core(reachable_rules(ruleset, _kinds(case)), keep_changes=False, joiners=joiners)
+    core = Core(reachable_rules(ruleset, _kinds(case)), keep_changes=False)
     core.advance(START)
     moments = sorted({expectation.at for expectation in case.expect})
     facts_at: dict[Micros, list[dict[str, Any]]] = {}
@@ -154,7 +153,7 @@ def _note_exercised(core: Core, result: CaseResult) -> None:
     """What of the rules was exercised so far."""
     for node in core.nodes:
         for slot in node.slots:
-            if slot.items:
+            if slot.passing:
                 result.patterns.add((node.rule.id, slot.name))
         for match in node.blocked:
             result.held_back |= {(node.rule.id, n) for n, slot in enumerate(node.unless, start=1) if slot.holds_back(match)}
@@ -264,6 +263,5 @@ def _shown(decision: Decision) -> str:
 
 def run_all(cases: Iterable[Case], ruleset: RuleSet) -> Iterator[CaseResult]:
     """Run every test; compiled joins are shared among them."""
-    joiners = JoinerPool()
     for case in cases:
-        yield run_case(case, ruleset, joiners)
+        yield run_case(case, ruleset)

@@ -69,7 +69,7 @@ def equality_key(value: Any) -> str | int | float | None:
     if kind is str:
         return "\x00s" + value if value[:1] == "\x00" else value  # type: ignore[no-any-return]  # kind is str
     if value is None or kind is int or kind is float:
-        return value  # type: ignore[no-any-return]  # as above
+        return value if value == value else None  # noqa: PLR0124  NaN equals nothing
     if isinstance(value, bool):
         return "\x00true" if value else "\x00false"
     if isinstance(value, datetime):

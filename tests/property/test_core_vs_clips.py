@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
+import pytest
 from hypothesis import given, settings
 
 from engine.inference.core import Core
 from engine.inference.decision import AlertDecision
+from engine.inference.joins import Kind
 from engine.rules.model import RuleSet
 from tests.property.build import at, check, container, event, fact, gone, ref, rule, ruleset
 from tests.property.clips_matcher import Clips, Fired
@@ -30,9 +32,9 @@ def naive_firings(rules: RuleSet) -> Firings:
     return step
 
 
-def core_firings(rules: RuleSet) -> Firings:
+def core_firings(rules: RuleSet, kind: Kind | None = None) -> Firings:
     """The core's."""
-    core = Core(rules)
+    core = Core(rules, combination=kind)
 
     def step(item: Item | None) -> list[Fired]:
         decided = core.advance(at(END)) if item is None else core.step(item)
@@ -60,11 +62,12 @@ def test_naive_fires_as_clips_does(rules: RuleSet, items: list[Item]) -> None:
     compare(rules, items, naive_firings(rules))
 
 
+@pytest.mark.parametrize("kind", ["durable-rules", "native"])
 @settings(deadline=None)
 @given(joining_rulesets(), plain_timelines())
-def test_core_fires_as_clips_does(rules: RuleSet, items: list[Item]) -> None:
-    """The core agrees with CLIPS on the same."""
-    compare(rules, items, core_firings(rules))
+def test_core_fires_as_clips_does(kind: Kind, rules: RuleSet, items: list[Item]) -> None:
+    """The core agrees with CLIPS on the same, however it combines."""
+    compare(rules, items, core_firings(rules, kind))
 
 
 def test_comparison_is_about_something() -> None:

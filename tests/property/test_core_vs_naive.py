@@ -1,14 +1,18 @@
 """Random rules over random timelines: the core decides what the naive matcher decides, step by step."""
 
+import pytest
 from hypothesis import given, settings
 
 from engine.inference.core import Core
 from engine.inference.decision import ActionDecision, AlertDecision, AssertDecision, Decision, RetractDecision
+from engine.inference.joins import Kind
 from engine.rules.model import RuleSet
 from tests.property.build import at
 from tests.property.naive import Naive
 from tests.property.said import Said
 from tests.property.strategies import Item, rulesets, timelines
+
+KINDS: tuple[Kind, ...] = ("durable-rules", "native")
 
 END = 60
 """Seconds; by then every window, `for`, `missing` and `resolve_after` of a timeline has run out."""
@@ -37,11 +41,12 @@ def compare(decided: list[Decision], said: list[Said]) -> None:
     assert [core_says(one) for one in decided] == [naive_says(one) for one in said]
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @settings(deadline=None)
 @given(rulesets(), timelines())
-def test_core_decides_as_the_naive_matcher_does(rules: RuleSet, items: list[Item]) -> None:
+def test_core_decides_as_the_naive_matcher_does(kind: Kind, rules: RuleSet, items: list[Item]) -> None:
     """Same firings, resolutions, actions, asserted and retracted facts at the same moments, in the same order."""
-    core, naive = Core(rules), Naive(rules)
+    core, naive = Core(rules, combination=kind), Naive(rules)
     for item in items:
         compare(core.step(item), naive.step(item))
     compare(core.advance(at(END)), naive.advance(at(END)))

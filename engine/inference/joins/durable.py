@@ -1,131 +1,164 @@
-"""Joins several patterns of a rule by equal fields. The only module that knows durable-rules.
+"""Combines candidates by durable-rules. The only module that knows durable-rules.
 
-What is asserted there is a slim projection of a fact: the number of its pattern and its join fields, each as a short flat text.
-Measured limits that shape this (durable-rules 2.0.28): compiling a ruleset anew leaks, so rulesets are shared by structure and
-used again, never rebuilt for another threshold; its negation is wrong and its events are kept for ever, so neither is used; its
-`engine.Host` starts threads, so the compiled ruleset is driven directly.
+Only what is complete (see `candidates`) enters the library, and it leaves again when its last partner of another pattern goes: a
+fact that joins nothing costs one entry of an index, where the library takes 9 kB. What is asserted is a slim projection: the
+number of its pattern and its join fields, each as a short flat text.
+
+Measured limits that shape this (durable-rules 2.0.28): compiling a ruleset anew leaks, so compiled ones belong to the process,
+are made when first needed, and are used again by the next rule of the same structure; its negation is wrong and its events are
+kept for ever, so neither is used; its `engine.Host` starts threads, so the compiled ruleset is driven directly.
 """
 
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
+from math import isfinite
 from typing import Any
+from weakref import finalize
 
 import durable_rules_engine
 
-JoinKey = tuple[int, int]
-"""Pattern and field, both by number."""
-
-
-@dataclass(frozen=True, slots=True)
-class Structure:
-    """What a ruleset depends on: how many patterns, and which field of a pattern equals which field of an earlier one."""
-
-    patterns: int
-    equal: tuple[tuple[JoinKey, JoinKey], ...]
-    """Pairs (later pattern and field, earlier pattern and field)."""
-
-    def definition(self) -> dict[str, Any]:
-        """As durable-rules has it."""
-        patterns = []
-        for number in range(self.patterns):
-            tests: list[dict[str, Any]] = [{"p": number}]
-            tests += [{f"k{field}": {f"p{other}": f"k{its}"}} for (later, field), (other, its) in self.equal if later == number]
-            patterns.append({f"p{number}": tests[0] if len(tests) == 1 else {"$and": tests}})
-        return {"join": {"all": patterns}}
-
+from engine.inference.items import Item
+from engine.inference.joins.candidates import Candidates, Combined, Keys, KeysOf, Structure
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/@-]{1,128}\Z")
 
+_EXACT = 2**53
+"""Whole numbers below this are floats without loss."""
 
-def join_text(value: Any) -> str | None:
-    """A join field as a short text: equal values have equal texts, others do not. None for nothing, which equals nothing.
+
+def join_text(value: Any) -> str:
+    """A join field as a short text: equal values have equal texts, others do not.
 
     Anything but a short plain word is hashed, so that no control character, quote or megabyte reaches the library.
     """
-    if value is None:
-        return None
     if isinstance(value, str):
         if _PLAIN.match(value):
             return "s" + value
         return "h" + blake2b(value.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-    if isinstance(value, bool):
-        return "b1" if value else "b0"
-    if isinstance(value, int | float):
-        return "n" + repr(float(value)) if abs(value) < 2**53 else "i" + repr(value)
-    return "o" + blake2b(repr(value).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    if abs(value) < _EXACT:
+        return "n" + repr(float(value))
+    return "i" + repr(int(value) if isinstance(value, int) or isfinite(value) else value)
+
+
+def _definition(structure: Structure) -> dict[str, Any]:
+    patterns = []
+    for number in range(structure.patterns):
+        tests: list[dict[str, Any]] = [{"p": number}]
+        tests += [{f"k{field}": {f"p{other}": f"k{its}"}} for (later, field), (other, its) in structure.equal if later == number]
+        patterns.append({f"p{number}": tests[0] if len(tests) == 1 else {"$and": tests}})
+    return {"join": {"all": patterns}}
 
 
 class JoinError(RuntimeError):
     """durable-rules refused what it should take: a fault of ours, never of a fact."""
 
 
-class Joiner:
-    """Holds projections and tells which combinations a new one completes."""
+_free: dict[Structure, list[int]] = {}
+"""Compiled rulesets that nothing uses at present, by structure. Of the process, not of a core: thousands of cores share them."""
 
-    __slots__ = ("_handle", "_texts", "structure")
 
-    def __init__(self, structure: Structure) -> None:
-        self.structure = structure
-        # The name only has to be there: nothing is looked up by it.
-        self._handle = durable_rules_engine.create_ruleset("join", json.dumps(structure.definition()))
+def _take(structure: Structure) -> int:
+    free = _free.get(structure)
+    if free:
+        return free.pop()
+    # The name only has to be there: nothing is looked up by it.
+    handle: int = durable_rules_engine.create_ruleset("join", json.dumps(_definition(structure)))
+    return handle
+
+
+def _give_back(structure: Structure, handle: int, texts: dict[str, str]) -> None:
+    for text in texts.values():
+        durable_rules_engine.retract_fact(handle, text)
+    texts.clear()
+    _free.setdefault(structure, []).append(handle)
+
+
+class DurableCombination:
+    """Candidates that are complete, combined by a compiled ruleset. The ruleset is given back when this object goes."""
+
+    __slots__ = ("__weakref__", "_candidates", "_finalizer", "_handle", "_items", "_keys_of", "_structure", "_texts")
+
+    def __init__(self, structure: Structure, keys_of: KeysOf) -> None:
+        self._structure = structure
+        self._candidates = Candidates(structure)
+        self._keys_of = keys_of
+        self._handle: int | None = None
+        self._finalizer: finalize[..., DurableCombination] | None = None
         self._texts: dict[str, str] = {}
+        """What is asserted, by pattern and item."""
+        self._items: list[dict[int, Item]] = [{} for _ in range(structure.patterns)]
+        """The same as items, by pattern and number."""
 
-    def insert(self, pattern: int, item: int, keys: Sequence[str]) -> list[tuple[int, ...]]:
-        """Add an item to a pattern; the combinations that it completes, each as the item numbers in the order of the patterns."""
-        name = f"{item}.{pattern}"
-        text = json.dumps({"id": name, "p": pattern, **{f"k{n}": key for n, key in enumerate(keys)}})
-        if name in self._texts:
-            raise JoinError(f"{name} is there already")
+    @property
+    def asserted(self) -> int:
+        """How many items the library has at present."""
+        return len(self._texts)
+
+    @property
+    def handle(self) -> int | None:
+        """Number of the compiled ruleset, None before the first is needed."""
+        return self._handle
+
+    def insert(self, pattern: int, item: Item, keys: Keys) -> list[Combined]:
+        """Add an item to a pattern; the combinations that it completes."""
+        candidates = self._candidates
+        candidates.add(pattern, item, keys)
+        found: list[Combined] = []
+        for link in candidates.links[pattern]:
+            if candidates.number_with(pattern, link.mine, keys) > 1:
+                continue  # its partners there had one like it before
+            for other in tuple(candidates.partners(link, keys)):
+                its = self._keys_of(link.pattern, other)
+                if other.seq not in self._items[link.pattern] and candidates.is_complete(link.pattern, its):
+                    found += self._assert(link.pattern, other, its)
+        if candidates.is_complete(pattern, keys):
+            found += self._assert(pattern, item, keys)
+        return found
+
+    def remove(self, pattern: int, item: Item, keys: Keys) -> None:
+        """Take an item of a pattern back, and from the library those that are no longer complete without it."""
+        candidates = self._candidates
+        if not candidates.discard(pattern, item, keys):
+            return
+        self._retract(pattern, item)
+        for link in candidates.links[pattern]:
+            if candidates.number_with(pattern, link.mine, keys) == 0:
+                for other in candidates.partners(link, keys):
+                    self._retract(link.pattern, other)
+
+    def close(self) -> None:
+        """Not needed any more: the next rule of this structure may have the compiled ruleset."""
+        if self._finalizer is not None:
+            self._finalizer()
+
+    def _assert(self, pattern: int, item: Item, keys: Keys) -> list[Combined]:
+        if self._handle is None:
+            self._handle = _take(self._structure)
+            self._finalizer = finalize(self, _give_back, self._structure, self._handle, self._texts)
+            self._finalizer.atexit = False
+        name = f"{item.seq}.{pattern}"
+        text = json.dumps({"id": name, "p": pattern, **{f"k{n}": join_text(key) for n, key in enumerate(keys)}})
         code, _ = durable_rules_engine.assert_fact(self._handle, text)
         if code not in (0, 3):  # 1: no pattern takes it; 2: known already
             raise JoinError(f"durable-rules answered {code} to {text}")
         self._texts[name] = text
+        self._items[pattern][item.seq] = item
         return self._completed()
 
-    def remove(self, pattern: int, item: int) -> None:
-        """Take an item of a pattern back. What it was part of is the caller's to forget."""
-        name = f"{item}.{pattern}"
-        text = self._texts.pop(name, None)
-        if text is not None:
-            durable_rules_engine.retract_fact(self._handle, text)
+    def _retract(self, pattern: int, item: Item) -> None:
+        if self._items[pattern].pop(item.seq, None) is not None:
+            durable_rules_engine.retract_fact(self._handle, self._texts.pop(f"{item.seq}.{pattern}"))
 
-    def clear(self) -> None:
-        """Take everything back."""
-        for text in self._texts.values():
-            durable_rules_engine.retract_fact(self._handle, text)
-        self._texts.clear()
-
-    def _completed(self) -> list[tuple[int, ...]]:
-        found: list[tuple[int, ...]] = []
+    def _completed(self) -> list[Combined]:
+        found: list[Combined] = []
         started = durable_rules_engine.start_action(self._handle)
         if started is None:
             return found
         _, message, offset = started
         while message is not None:
-            found.append(self._items(message))
+            bound = json.loads(message)["join"]
+            numbers = (int(bound[f"p{pattern}"]["id"].partition(".")[0]) for pattern in range(self._structure.patterns))
+            found.append(tuple([items[number] for items, number in zip(self._items, numbers, strict=True)]))
             message = durable_rules_engine.complete_and_start_action(self._handle, offset)
         return found
-
-    def _items(self, message: str) -> tuple[int, ...]:
-        bound = json.loads(message)["join"]
-        return tuple(int(bound[f"p{number}"]["id"].partition(".")[0]) for number in range(self.structure.patterns))
-
-
-class JoinerPool:
-    """Compiled rulesets that no rule uses at present, for the next rule of the same structure."""
-
-    def __init__(self) -> None:
-        self._free: dict[Structure, list[Joiner]] = {}
-
-    def take(self, structure: Structure) -> Joiner:
-        """A joiner of this structure, empty."""
-        free = self._free.get(structure)
-        return free.pop() if free else Joiner(structure)
-
-    def give_back(self, joiner: Joiner) -> None:
-        """Not needed any more."""
-        joiner.clear()
-        self._free.setdefault(joiner.structure, []).append(joiner)

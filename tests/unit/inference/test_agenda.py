@@ -1,32 +1,16 @@
 """Which match fires next."""
 
-from collections.abc import Iterator
-from typing import Any
-
 from engine.inference.agenda import Agenda
 from engine.inference.items import CountItem
 from engine.inference.match import Match
 from engine.rules.model import Rule
-
-
-class _Nothing:
-    def values(self) -> dict[str, Any]:
-        return {}
-
-    def evidence(self) -> dict[str, Any]:
-        return {}
-
-    def newest_ids(self, most: int) -> Iterator[str]:
-        yield from ()[:most]
-
-
-_NOTHING = _Nothing()
+from tests.unit.inference.counted import NOTHING_COUNTED
 
 
 def match(*, priority: int = 0, order: tuple[int, int] = (0, 0), items: tuple[int, ...] = ()) -> Match:
     """A match of a rule with this priority and place, of facts with these numbers."""
     rule = Rule("r", "", "info", (), (), priority=priority, order=order)
-    return Match(rule, {}, tuple(CountItem(("count", str(seq)), seq, "", _NOTHING) for seq in items))
+    return Match(rule, {}, tuple(CountItem(("count", str(seq)), seq, "", NOTHING_COUNTED) for seq in items))
 
 
 def popped(agenda: Agenda) -> list[Match]:
