@@ -41,6 +41,10 @@ class Mqtt(_Group):
     keepalive_s: int = Field(default=10, ge=1, le=3600, description="Seconds; a dead broker is noticed after twice that.")
     facts: tuple[str, ...] = Field(default=(), description="Fact kinds published below fact/; none by default.")
     commands: bool = Field(default=False, description="Whether commands are taken from below command/.")
+    command_keys: Path = Field(
+        default=Path("/etc/dockwarden/operators"),
+        description="Folder of the operators' keys, NAME.key each; commands are signed, unsigned ones refused always.",
+    )
 
     @field_validator("facts")
     @classmethod

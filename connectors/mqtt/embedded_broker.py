@@ -25,7 +25,7 @@ from typing import NoReturn, Self
 
 import structlog
 
-from connectors.mqtt.broker_folder import HOST, prepare
+from connectors.mqtt.broker_folder import HOST, READER, prepare
 from connectors.mqtt.client import connect as connect_to
 from connectors.mqtt.link import Link, Version
 from connectors.mqtt.settings import BrokerSettings
@@ -272,3 +272,22 @@ class EmbeddedBroker:
             probe.connect(str(self._socket_path()))
             (peer, _, _) = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
             return self._is_our_child(peer)
+
+
+def local_settings(folder: Path) -> BrokerSettings:
+    """How other programs of this host reach an embedded broker that runs, as the user on loopback.
+
+    Args:
+        folder: the broker's, in the sidecar's state folder.
+
+    Raises:
+        BrokerError: none runs there, or we may not read its password.
+    """
+    try:
+        port = int((folder / "port").read_text())
+        (folder / "password").stat()
+    except (OSError, ValueError) as error:
+        raise BrokerError(
+            f"{folder}: no embedded broker to be used ({error}). Name the broker (mqtt_url, --url) or the state folder (--state)."
+        ) from error
+    return BrokerSettings(host=HOST, port=port, username=READER, password_file=folder / "password")

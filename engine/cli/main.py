@@ -234,6 +234,48 @@ def status(state: StateOption = None, config: ConfigOption = None, output: Forma
     _exit(lambda: show_status(state=state, config=config, output=output))
 
 
+@app.command()
+def command(
+    name: Annotated[
+        Literal["ack", "explain", "freeze", "retry-now", "silence", "unfreeze"], typer.Argument(help="What the sidecar is to do.")
+    ],
+    key_file: Annotated[Path, typer.Option("--key-file", help="Your key, OPERATOR.key.")],
+    host: Annotated[str | None, typer.Option("--host", help="Host that is commanded; without it this one.")] = None,
+    rule: Annotated[str, typer.Option("--rule", help="ack, silence, explain: the rule.")] = "",
+    key: Annotated[str | None, typer.Option("--key", help="ack, silence, explain: the alert's key.")] = None,
+    container: Annotated[str, typer.Option("--container", help="retry-now: the container.")] = "",
+    action: Annotated[str, typer.Option("--action", help="freeze, unfreeze: this action alone.")] = "",
+    seconds: Annotated[float, typer.Option("--seconds", help="silence: for so long.")] = 3600.0,
+    reason: Annotated[str, typer.Option("--reason", help="Stands in the audit.")] = "",
+    url: Annotated[str | None, typer.Option("--url", help="Broker, mqtt://… or mqtts://…; else that of the settings.")] = None,
+    config: ConfigOption = None,
+    state: StateOption = None,
+    timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for the reply.")] = 15.0,
+) -> None:
+    """Sign a command to a sidecar, send it, and print the reply."""
+    from engine.cli.command import give_command
+
+    params: dict[str, object] = {
+        "rule": rule, "key": key, "container": container, "action": action, "seconds": seconds, "reason": reason,
+    }  # fmt: skip
+    _exit(
+        lambda: give_command(
+            name, host=host, key_file=key_file, config=config, url=url, state=state, timeout_s=timeout, params=params
+        )
+    )
+
+
+@app.command("operator-key")
+def operator_key(
+    file: Annotated[Path, typer.Argument(help="OPERATOR.key, which must not be there.")],
+    allow: Annotated[list[str] | None, typer.Option("--allow", help="Command that the key allows; all without it.")] = None,
+) -> None:
+    """Make a key with which an operator commands sidecars."""
+    from engine.cli.command import make_key
+
+    _exit(lambda: make_key(file, allow or []))
+
+
 @app.command("alarm-test")
 def alarm_test(
     state: StateOption = None,

@@ -24,6 +24,9 @@ CommandName = Literal["ack", "explain", "freeze", "retry-now", "silence", "unfre
 MAX_COMMAND_BYTES = 16 * 1024
 """A longer payload is no command: rule ids, keys and container ids together stay far below."""
 
+MAX_ID = 128
+"""Characters of the id that names a reply."""
+
 MAX_LIFETIME: Micros = 600 * SECOND
 """A command that claims to be good for longer is refused: nonces need not be remembered for longer than this."""
 
@@ -69,7 +72,7 @@ class CommandMessage(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    id: str = Field(min_length=1, max_length=128, description="Names the reply, `dockwarden/HOST/reply/ID`.")
+    id: str = Field(min_length=1, max_length=MAX_ID, description="Names the reply, `dockwarden/HOST/reply/ID`.")
     host: str = Field(min_length=1, max_length=255, description="The one host that it is for.")
     name: CommandName
     by: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]*$", description="Whose key signs it.")
@@ -109,7 +112,11 @@ def sign(command: CommandMessage, secret: bytes) -> bytes:
         command: with times and nonce.
         secret: of the operator in `by`, 32 bytes or more.
     """
-    content = command.model_dump(mode="json", exclude_defaults=True)
+    return sign_content(command.model_dump(mode="json", exclude_defaults=True), secret)
+
+
+def sign_content(content: Mapping[str, Any], secret: bytes) -> bytes:
+    """The same of a JSON object, whatever stands in it."""
     return _canonical({**content, "signature": _digest(content, secret)})
 
 
@@ -139,16 +146,20 @@ def judge_command(
     signature = content.pop("signature", None)
     if not isinstance(signature, str) or not signature:
         return Refusal("unsigned", "commands are signed: send them with `dockwarden command`")
-    try:
-        command = CommandMessage.model_validate(content)
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_input=False)[:5])
-        return Refusal("malformed", faults)
-    key = keys.get(command.by)
+    claimed = content.get("by")
+    key = keys.get(claimed) if isinstance(claimed, str) else None
     if key is None:
         return Refusal("unknown_operator", "no key of this name is known to the host")
     if not hmac.compare_digest(_digest(content, key.secret).encode(), signature.encode("utf-8", "surrogatepass")):
         return Refusal("bad_signature", "the signature is not of this key and content")
+    try:
+        command = CommandMessage.model_validate(content)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_input=False)[:5])
+        reply_to = content.get("id") if content.get("host") == host else ""
+        return Refusal(
+            "malformed", faults, reply_to if isinstance(reply_to, str) and len(reply_to) <= MAX_ID else "", key.operator
+        )
     return _judge_signed(command, key, name=name, host=host, now=now, seen=seen) or command
 
 

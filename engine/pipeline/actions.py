@@ -142,7 +142,7 @@ class Actions:
             rule=job.rule,
             policy=self._options.policy,
             container=item.fact if item is not None and isinstance(item.fact, Container) else None,
-            frozen=turn.frozen,
+            frozen=turn.frozen or job.action in turn.frozen_actions,
         )
 
     # -- from job to attempt ------------------------------------------------------------------------------------------

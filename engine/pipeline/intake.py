@@ -87,7 +87,8 @@ class OperatorCommand:
     """The command as it was given, for the audit."""
     reply: Mapping[str, Any] | None = None
     """None: the loop carries it out."""
-    audited: bool = True
+    memory: Mapping[str, str] = field(default_factory=dict)
+    """What the journal is to remember with it, by name."""
 
 
 @dataclass(frozen=True, slots=True)

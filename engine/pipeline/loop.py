@@ -62,10 +62,13 @@ RECENT = 200
 
 
 class Freeze(Protocol):
-    """Whether an operator has stopped all actions."""
+    """Whether an operator has stopped actions, at this moment."""
 
     def is_set(self) -> bool:
-        """At this moment."""
+        """All of them."""
+
+    def actions(self) -> frozenset[str]:
+        """Those that are stopped by themselves."""
 
 
 class Loop:
@@ -194,6 +197,7 @@ class Loop:
             rules_version=self._rules_version,
             can_act=self._writer.healthy,
             frozen=self._freeze.is_set(),
+            frozen_actions=self._freeze.actions(),
             next_seq=self._writer.next_seq,
             batch=batch,
         )

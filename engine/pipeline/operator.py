@@ -21,11 +21,11 @@ _log = structlog.get_logger(__name__)
 def carry_out(turn: Turn, command: OperatorCommand, *, options: Options, actions: Actions, alerts: Alerts) -> None:
     """Do what a command asks, write it to the audit, and answer it."""
     reply = command.reply if command.reply is not None else _result(turn, command, actions, alerts)
-    if command.audited:
-        verdict = "done" if reply["ok"] else "refused"
-        _log.warning("operator_command", command=command.name, by=command.by, verdict=verdict)
-        row = AuditRow(turn.now, "command", verdict, rule=command.rule, action=command.name, detail=command.detail)
-        turn.batch.audit.append(row)
+    verdict = "done" if reply["ok"] else "refused"
+    _log.warning("operator_command", command=command.name, by=command.by, verdict=verdict)
+    row = AuditRow(turn.now, "command", verdict, rule=command.rule, action=command.name, detail=command.detail)
+    turn.batch.audit.append(row)
+    turn.batch.memory.update(command.memory)
     if command.id:
         payload = json.dumps({"id": command.id, **reply}, default=str).encode()
         topic = reply_topic(options.host, command.id)

@@ -44,6 +44,8 @@ class Turn:
     """Whether the journal takes what is decided: nothing is done that could be forgotten."""
     frozen: bool
     """Whether an operator has stopped all actions."""
+    frozen_actions: frozenset[str]
+    """Actions that an operator has stopped by themselves."""
     next_seq: Callable[[], int]
     """Numbers messages."""
     batch: Batch = field(default_factory=Batch)

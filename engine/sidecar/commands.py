@@ -1,113 +1,147 @@
-"""Commands of operators, from the broker: parsed here, and carried out here where they touch files; the loop does the rest.
+"""Commands of operators, from the broker: proved, carried out here where they touch files; the loop does the rest and answers.
 
-A command is a JSON object; `id` names the reply. Whoever may publish below command/ commands this host: it is off by default.
+Off by default. Unsigned ones are refused always; the protocol stands in `engine.messages.commands`.
 """
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import structlog
 
-from engine.errors import DockwardenError
+from engine.action_catalog import ACTIONS
+from engine.errors import CommandKeyError, DockwardenError
+from engine.facts.timestamps import SECOND
+from engine.messages.commands import CommandMessage, OperatorKey, Refusal
 from engine.pipeline.intake import Intake, OperatorCommand
+from engine.ports.clock import Clock
+from engine.sidecar.command_gate import MEMORY, CommandGate
+from engine.sidecar.command_keys import read_command_keys
+from engine.sidecar.freeze import Freeze
 
-MAX_COMMAND = 64 * 1024
-"""Bytes of a command: more is none."""
+_log = structlog.get_logger(__name__)
 
-MAX_ID = 128
-"""Characters of the id that names a reply."""
-
-
-class Command(BaseModel):
-    """What a command may say. Which fields it needs depends on its name."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    id: str = Field(default="", max_length=MAX_ID, description="Names the reply; without it there is none.")
-    rule: str = Field(default="", max_length=256)
-    key: str | None = Field(default=None, max_length=4096)
-    seconds: float = Field(default=3600.0, gt=0, le=30 * 86_400, description="How long a silence lasts.")
-    container: str = Field(default="", max_length=256)
-    by: str = Field(default="", max_length=128, description="Who commands, for the audit.")
-
-
-class FreezeFile:
-    """While this file is there, all actions are stopped: `touch FILE` works when nothing else does."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def is_set(self) -> bool:
-        """Whether it is there."""
-        return self.path.exists()
-
-    def set(self) -> None:
-        """Freeze."""
-        self.path.touch(mode=0o600)
-
-    def clear(self) -> None:
-        """Unfreeze."""
-        self.path.unlink(missing_ok=True)
+FILES_S: Final = 5.0
+"""Reading keys, freezing and explaining touch files; a disk that hangs for longer ends the command with an error."""
 
 
 class Commands:
     """Takes commands in. Files are read and written in a thread, so that neither the loop nor the broker waits for a disk."""
 
-    def __init__(self, intake: Intake, freeze: FreezeFile, explain: Callable[[str, str | None], dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        intake: Intake,
+        freeze: Freeze,
+        explain: Callable[[str, str | None], dict[str, Any]],
+        *,
+        host: str,
+        keys: Path,
+        clock: Clock,
+        remembered: str | None = None,
+    ) -> None:
+        """Make one.
+
+        Args:
+            intake: of the loop.
+            freeze: the emergency stop.
+            explain: what led to an alert, by rule and key.
+            host: name of this host; commands for others are refused.
+            keys: folder of the operators' keys.
+            clock: the time.
+            remembered: what the journal has under `command_nonces`.
+        """
         self._intake = intake
         self._freeze = freeze
         self._explain = explain
+        self._host = host
+        self._keys = keys
+        self._clock = clock
+        self.gate = CommandGate()
+        self.gate.restore(remembered)
 
     async def receive(self, name: str, payload: bytes) -> None:
         """Hand a command to the loop, which answers it. Never raises for what stands in it."""
-        await self._intake.put(await self.prepare(name, payload))
-
-    async def prepare(self, name: str, payload: bytes) -> OperatorCommand:
-        """A command for the loop, with its reply if nothing is left to do there."""
-        if len(payload) > MAX_COMMAND:
-            return _malformed(name, "", f"a command has at most {MAX_COMMAND} bytes")
-        try:
-            command = Command.model_validate_json(payload or b"{}")
-        except ValidationError as error:
-            faults = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_input=False))
-            return _malformed(name, _id_of(payload), faults)
-        try:
-            done = await asyncio.to_thread(self._do, name, command)
-            reply = None if done is None else {"ok": True, **done}
-        except (OSError, DockwardenError) as error:
-            reply = {"ok": False, "error": str(error)}
-        return OperatorCommand(
-            name,
-            **command.model_dump(),
-            detail=json.loads(command.model_dump_json(exclude_defaults=True)),
-            reply=reply,
+        keys = await self._read_keys()
+        judged = self.gate.admit(
+            payload,
+            name=name,
+            host=self._host,
+            keys=keys,
+            now=self._clock.wall(),
+            monotonic=round(self._clock.monotonic() * SECOND),
+        )
+        if isinstance(judged, Refusal):
+            _log.warning("command_refused", command=name[:64], code=judged.code, by=judged.by)
+            if judged.code != "rate_limited":
+                await self._intake.put(_refused(name, judged))
+            return
+        reply = await self._files(judged)
+        params = judged.params
+        await self._intake.put(
+            OperatorCommand(
+                judged.name,
+                id=judged.id,
+                rule=params.rule,
+                key=params.key,
+                seconds=params.seconds,
+                container=params.container,
+                by=judged.by,
+                detail=json.loads(judged.model_dump_json(exclude_defaults=True)),
+                reply=reply,
+                memory={MEMORY: self.gate.to_json()},
+            )
         )
 
-    def _do(self, name: str, command: Command) -> dict[str, Any] | None:
-        match name:
+    async def _read_keys(self) -> Mapping[str, OperatorKey]:
+        try:
+            async with asyncio.timeout(FILES_S):
+                keys, problems = await asyncio.to_thread(read_command_keys, self._keys)
+        except (CommandKeyError, TimeoutError) as error:
+            _log.error("command_keys_unusable", error=str(error) or "the disk does not answer")
+            return {}
+        for problem in problems:
+            _log.warning("command_key_unusable", error=problem)
+        return keys
+
+    async def _files(self, command: CommandMessage) -> dict[str, Any] | None:
+        """What is done outside the loop; None when it is the loop's to do."""
+        action = command.params.action
+        if action and action not in ACTIONS:
+            return {"ok": False, "error": f"unknown action `{action[:64]}`"}
+        if command.name == "freeze" and not action:
+            # The stop comes first, whatever the disk does.
+            self._freeze.stop_now()
+        try:
+            async with asyncio.timeout(FILES_S):
+                return await asyncio.to_thread(self._do, command)
+        except TimeoutError:
+            if command.name == "freeze":
+                return {"ok": True, "frozen": True, "note": "in memory only, until the process ends: the disk does not answer"}
+            return {"ok": False, "error": f"the disk does not answer within {FILES_S:g} s"}
+        except (OSError, DockwardenError) as error:
+            return {"ok": False, "error": str(error)}
+
+    def _do(self, command: CommandMessage) -> dict[str, Any] | None:
+        params = command.params
+        match command.name:
             case "freeze":
-                self._freeze.set()
-                return {"frozen": True}
+                note = self._freeze.set(params.action)
+                return {"ok": True, "frozen": params.action or True, **({"note": note} if note else {})}
             case "unfreeze":
-                self._freeze.clear()
-                return {"frozen": False}
+                self._freeze.clear(params.action)
+                return {"ok": True, "frozen": False}
             case "explain":
-                return self._explain(command.rule, command.key)
+                return {"ok": True, **self._explain(params.rule, params.key)}
         return None
 
 
-def _malformed(name: str, reply_to: str, error: str) -> OperatorCommand:
-    return OperatorCommand(name, id=reply_to, reply={"ok": False, "error": error}, audited=False)
-
-
-def _id_of(payload: bytes) -> str:
-    """The id that a faulty command gives, so that who sent it hears of the fault; empty when there is none."""
-    try:
-        command = json.loads(payload)
-    except (ValueError, RecursionError):
-        return ""
-    named = command.get("id") if isinstance(command, dict) else None
-    return named if isinstance(named, str) and len(named) <= MAX_ID else ""
+def _refused(name: str, refusal: Refusal) -> OperatorCommand:
+    return OperatorCommand(
+        name[:64],
+        id=refusal.reply_to,
+        by=refusal.by,
+        detail={"code": refusal.code, "reason": refusal.reason[:500]},
+        reply={"ok": False, "error": refusal.reason, "code": refusal.code},
+    )

@@ -1,5 +1,6 @@
 """The composition root: the only module that knows both the engine and the connectors. Settings in, parts put together out."""
 
+import json
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -30,15 +31,17 @@ from connectors.mounts.inspect import InspectMounts, MountSweep
 from connectors.mounts.leaks import LeakBook
 from connectors.mounts.unmount import Unmount
 from connectors.mqtt.client import connect
-from connectors.mqtt.embedded_broker import EmbeddedBroker
+from connectors.mqtt.embedded_broker import EmbeddedBroker, local_settings
 from connectors.mqtt.link import Connect, Link
 from connectors.mqtt.publisher import MqttPublisher
 from connectors.mqtt.reason_codes import VersionRefusedError
+from connectors.mqtt.request import request
 from connectors.mqtt.settings import BrokerSettings
 from connectors.sources.proc import Stat
 from engine.errors import BrokerError, DockerError, SettingsError
 from engine.facts.docker import Container
 from engine.facts.timestamps import Micros
+from engine.messages.commands import CommandMessage
 from engine.messages.topics import host_topic, reply_topic
 from engine.ports.actions import Action
 from engine.ports.broker import CommandHandler, LinkState, Publisher, StatusSource
@@ -267,6 +270,28 @@ def _named_broker(settings: Settings) -> BrokerSettings:
         "commands": mqtt.commands,
     }
     return BrokerSettings.from_url(settings.mqtt_url, **more)
+
+
+async def send_command(settings: Settings, command: CommandMessage, payload: bytes, *, timeout_s: float) -> dict[str, Any]:
+    """Send a signed command by the broker that the settings name, else by the sidecar's own on this host; its reply.
+
+    Raises:
+        BrokerError: no connection, or no answer in time.
+        SettingsError: the address cannot be understood.
+    """
+    broker = _named_broker(settings) if settings.mqtt_url else local_settings(settings.state / "broker")
+    answer = await request(
+        broker,
+        topic=host_topic(command.host, "command", command.name),
+        payload=payload,
+        reply_topic=reply_topic(command.host, command.id),
+        timeout_s=timeout_s,
+    )
+    try:
+        reply = json.loads(answer)
+        return dict(reply)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise BrokerError(f"{broker.where}: the answer is not a JSON object") from error
 
 
 class _Daemon:

@@ -30,8 +30,10 @@ from engine.ports.broker import LinkState
 from engine.ports.clock import SystemClock
 from engine.settings import Settings
 from engine.sidecar.banner import modes, not_read
-from engine.sidecar.commands import Commands, FreezeFile
+from engine.sidecar.command_gate import MEMORY as COMMANDS_MEMORY
+from engine.sidecar.commands import Commands
 from engine.sidecar.composition import Broker, broker_of, compose
+from engine.sidecar.freeze import Freeze
 from engine.sidecar.rule_reload import Start, follow_rules
 from engine.sidecar.sidecar import build_sidecar
 from engine.sidecar.status import Status, announce
@@ -99,7 +101,7 @@ class Process:
         self._state = journal.load()
         self._tasks = Tasks()
         self._connectors = compose(settings, known_containers=known_containers(self._state.core), clock=clock)
-        freeze = FreezeFile(settings.state / "freeze")
+        freeze = Freeze(settings.state / "freeze")
         loaded = plan.start.loaded
         self.sidecar = build_sidecar(
             loaded.ruleset,
@@ -132,7 +134,15 @@ class Process:
             watching=self._connectors.watching,
             broker_where=broker.where,
         )
-        commands = Commands(self.sidecar.intake, freeze, partial(explain_alert, settings.state / "journal.db"))
+        commands = Commands(
+            self.sidecar.intake,
+            freeze,
+            partial(explain_alert, settings.state / "journal.db"),
+            host=settings.host,
+            keys=settings.mqtt.command_keys,
+            clock=clock,
+            remembered=self._state.memory.get(COMMANDS_MEMORY),
+        )
         self._publisher = broker.publisher(
             self._link, status=self._status.message, will=self._status.will, on_command=commands.receive
         )

@@ -27,7 +27,7 @@ from engine.ports.clock import SystemClock
 from engine.rules.findings import Report
 from engine.rules.model import RuleSet
 from engine.rules.reader import RuleTexts, read_texts
-from engine.sidecar.commands import FreezeFile
+from engine.sidecar.freeze import Freeze
 from engine.sidecar.sidecar import build_sidecar
 
 SHIPPED = Path(__file__).parents[2] / "rules"
@@ -65,7 +65,7 @@ async def measure(reloads: int, folder: Path) -> None:
     texts = read_texts(SHIPPED, (), Report())
     journal, clock = Journal.open(folder / "journal.db"), SystemClock()
     options = Options(host="h1", policy=Policy())
-    freeze = FreezeFile(folder / "freeze")
+    freeze = Freeze(folder / "freeze")
     sidecar = build_sidecar(version(texts, 0), journal, {}, clock, state=journal.load(), options=options, freeze=freeze)
     await sidecar.loop.turn(0.0)
     step = max(1, reloads // 10)

@@ -2,17 +2,18 @@
 
 import json
 import re
+import shlex
 import sqlite3
 import subprocess
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 from engine.cli.main import app
 from engine.journal.records import Bounds
 from engine.journal.store import Journal
 from engine.settings import Settings
-from engine.sidecar.commands import Command
 from tests.lab.sidecar import PROGRAM
 
 ROOT = Path(__file__).parents[2]
@@ -69,12 +70,15 @@ def test_the_rule_of_the_how_to_is_good_and_passes_its_tests(tmp_path: Path) -> 
 
 
 def test_the_commands_of_the_how_to_are_taken() -> None:
-    """Every payload that it publishes is a command."""
-    text = (HOW_TO / "silence-and-acknowledge.md").read_text()
-    payloads = re.findall(r"-m '(\{.*?\})'", text)
-    assert len(payloads) == 4
-    for payload in payloads:
-        Command.model_validate_json(payload)
+    """Every command line that it shows has a name and options that there are."""
+    text = (HOW_TO / "silence-and-acknowledge.md").read_text().replace("\\\n", " ")
+    lines = [shlex.split(line, comments=True)[1:] for line in text.splitlines() if line.startswith("dockwarden command ")]
+    assert len(lines) == 4
+    group = get_command(app)
+    for line in lines:
+        with group.make_context("dockwarden", line) as context:
+            verb = group.get_command(context, line[0])  # type: ignore[attr-defined]  # the program is a group
+            verb.make_context(line[0], line[1:], parent=context).close()
 
 
 def test_the_question_to_the_journal_can_be_asked(tmp_path: Path) -> None:

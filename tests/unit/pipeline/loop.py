@@ -15,7 +15,7 @@ from engine.pipeline.turn import Options
 from engine.ports.actions import Outcome
 from engine.rules.model import RuleSet
 from engine.rules.reader import check_texts
-from engine.sidecar.commands import FreezeFile
+from engine.sidecar.freeze import Freeze
 from engine.sidecar.sidecar import build_sidecar
 from engine.sidecar.steady_clock import SteadyClock
 from tests.clocks import FixedClock
@@ -69,7 +69,7 @@ class House:
         self.outcomes: dict[str, list[Outcome]] = {}
         self.attempts: list[str] = []
         """Containers tried, in order."""
-        self.freeze = FreezeFile(folder / "freeze")
+        self.freeze = Freeze(folder / "freeze")
         self.sidecar = build_sidecar(
             rules(text),
             self.journal,

@@ -93,6 +93,7 @@ class Bench:
             rules_version="v1",
             can_act=True,
             frozen=self.frozen,
+            frozen_actions=frozenset(),
             next_seq=lambda: 1,
         )
 

@@ -59,6 +59,7 @@ class Desk:
             rules_version="v1",
             can_act=True,
             frozen=False,
+            frozen_actions=frozenset(),
             next_seq=self.next_seq,
             batch=self.batch,
         )
