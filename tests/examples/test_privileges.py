@@ -44,5 +44,5 @@ async def test_a_held_mount_is_let_go_with_the_capabilities_of_the_unit(own_engi
                 await own_engine.docker("rm", "--force", victim, check=False)
                 await ears.alert("dead-container", "resolved", host="bounded", within_s=30)
                 assert not await own_engine.has(victim)
-            await until(lambda: "source is read" in sidecar.output, what="the kernel's log to be read")
+            await until(lambda: "source_ok" in sidecar.output, what="the kernel's log to be read")
             assert not ears.all("dockwarden/bounded/alert/source-lost/#")

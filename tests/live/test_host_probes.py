@@ -50,7 +50,7 @@ async def test_a_filling_disk_is_told_as_df_has_it() -> None:
 async def test_a_filling_disk_tells_when_it_is_full() -> None:
     """Written to at a steady pace, the line reaches the end where the space does."""
     async with faults.small_disk(64) as small:
-        clock = FixedClock()
+        clock = FixedClock(seconds=0.0)
         source = DiskUsage(lambda: [small.path], clock=clock, trend_window_s=100)
         fact = await disk(source)
         for step in range(1, 11):

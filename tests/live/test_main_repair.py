@@ -208,7 +208,7 @@ async def test_a_removal_under_way_is_waited_for(engine: ScratchEngine, watch: W
     with rules_folder(REMOVE_EXITED.replace("status: exited", "status: removing")) as rules:
         container = await engine.run("true", name="slow")
         await until(lambda: _exited(engine, container), what="its end")
-        async with faults.busy_directory(engine, container, held=lambda: True):
+        async with faults.busy_directory(engine, container, held=lambda: True, where="layer"):
             removing = asyncio.create_task(engine.docker("rm", container, check=False), name="somebody else's removal")
             try:
                 await asyncio.sleep(0.5)  # its removal is under way for 5 s; there is nothing to see that could be awaited

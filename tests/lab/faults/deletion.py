@@ -197,7 +197,7 @@ def tracer(pid: int) -> int:
 
 @asynccontextmanager
 async def busy_directory(
-    engine: ScratchEngine, container: str, *, held: Callable[[], bool] | None = None
+    engine: ScratchEngine, container: str, *, held: Callable[[], bool] | None = None, where: Where = "record"
 ) -> AsyncIterator[BusyDirectory]:
     """Make deletion of this container fail with "device or resource busy" as long as somebody holds a mount of it.
 
@@ -207,9 +207,12 @@ async def busy_directory(
         engine: the engine it is on.
         container: full id.
         held: says whether it is held; None: whether any mount of it is seen in another mount namespace.
+        where: Docker 26 locks the container while it deletes its record, and answers nobody who asks about it meanwhile; while
+            it deletes the layer it answers.
     """
     look = held or holds_mounts_of(engine, container)
-    fault = BusyDirectory(engine, engine.data_root / "containers" / container, look)
+    record = engine.data_root / "containers" / container
+    fault = BusyDirectory(engine, record if where == "record" else (await engine.upper_dir(container)).parent, look)
     watcher = asyncio.create_task(fault.watch(), name=f"busy directory of {container[:12]}")
     try:
         if look():
