@@ -21,7 +21,7 @@ MATCHES: dict[LogKind, tuple[str, ...]] = {
     "dockerd": ("-u", "docker.service"),
     "kubelet": ("-u", "kubelet.service"),
 }
-"""What journalctl selects. `-u` includes what systemd itself says about the unit."""
+"""What journalctl selects. Of that, only what the unit's own processes print is evidence."""
 
 
 def make_log_source(kind: LogKind, where: str, *, clock: Clock) -> FactSource | None:

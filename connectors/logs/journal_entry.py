@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from connectors.sources.proc import container_of
 from connectors.sources.text import decode, one_line
 from engine.facts.timestamps import from_micros
 
@@ -31,6 +32,9 @@ class Entry:
     """The kernel itself said it; a process that writes to /dev/kmsg gets a facility above 0."""
     of_container: bool
     """A container printed it."""
+    own_unit: str
+    """The unit whose own process wrote it to its standard output or error, by journald's trusted fields; empty for all else: what
+    anybody may send (dockerd forwards what containers print, by its log driver `syslog` too), what others say about a unit."""
 
 
 def parse_entry(line: bytes) -> Entry:
@@ -57,7 +61,16 @@ def parse_entry(line: bytes) -> Entry:
         damaged=damaged,
         by_kernel=data.get("_TRANSPORT") == "kernel" and data.get("SYSLOG_FACILITY") == "0",
         of_container=any(name in data for name in _CONTAINER_FIELDS),
+        own_unit=_own_unit(data),
     )
+
+
+def _own_unit(data: dict[str, Any]) -> str:
+    unit, cgroup = data.get("_SYSTEMD_UNIT"), data.get("_SYSTEMD_CGROUP", "")
+    if data.get("_TRANSPORT") != "stdout" or not isinstance(unit, str) or not isinstance(cgroup, str):
+        return ""
+    # A container below the unit's cgroup is no process of the unit's own.
+    return "" if container_of(f"0::{cgroup}".encode("utf-8", "replace")) is not None else unit
 
 
 def _moment(data: dict[str, Any]) -> datetime:

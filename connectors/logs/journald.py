@@ -72,6 +72,7 @@ class Journald:
         self._clock = clock
         self._source = source
         self._matches = tuple(matches)
+        self._unit = self._matches[self._matches.index("-u") + 1] if "-u" in self._matches else None
         self._journalctl = tuple(journalctl)
         self._status = SourceStatus(name)
         self._assembly: Assembly[tuple[str, str | None]] = Assembly(
@@ -233,7 +234,9 @@ class Journald:
         return self._assembly.feed(entry.text, entry.at, (entry.cursor, before))
 
     def _is_evidence(self, entry: Entry) -> bool:
-        return entry.by_kernel if self._source == "kernel" else not entry.of_container
+        if self._source == "kernel":
+            return entry.by_kernel
+        return entry.own_unit != "" and self._unit in (None, entry.own_unit) and not entry.of_container
 
     def _cursor(self) -> str | None:
         held = self._assembly.held

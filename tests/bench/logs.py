@@ -110,6 +110,7 @@ def journal_of(folder: Path) -> Journald:
                 "__CURSOR": f"s=1;i={number:x}",
                 "__REALTIME_TIMESTAMP": micros,
                 "_SYSTEMD_UNIT": "docker.service",
+                "_TRANSPORT": "stdout",
                 "PRIORITY": "6",
             }
             journal.write(json.dumps(entry | {"MESSAGE": line}) + "\n")

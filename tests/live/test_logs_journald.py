@@ -35,9 +35,11 @@ mkdir -p /run/systemd/journal /run/log/journal
 exec /lib/systemd/systemd-journald
 """
 
-OF_THE_UNIT = {"MESSAGE_ID": b"fc2e22bc6ee647b6b90729ab34a250b1", "COREDUMP_UNIT": b"docker.service"}
-"""What `journalctl -u docker.service` selects beside what the unit's own processes say: root's reports of its core dumps. It is
-the one way to speak for a unit without a cgroup of its name."""
+CORE_DUMP = {"MESSAGE_ID": b"fc2e22bc6ee647b6b90729ab34a250b1", "COREDUMP_UNIT": b"docker.service"}
+"""What `journalctl -u docker.service` selects beside what the unit's own processes say: root's reports of its core dumps."""
+
+STREAM = b"dockerd\ndocker.service\n6\n0\n0\n0\n0\n"
+"""Head of a stream into journald, as systemd opens one for what a unit prints: name, unit, priority, and four switches."""
 
 
 class Journal:
@@ -47,10 +49,24 @@ class Journal:
         self.pid = pid
         self.journalctl = ["nsenter", "--target", str(pid), "--mount", "journalctl"]
         self.socket = f"/proc/{pid}/root/run/systemd/journal/socket"
+        self._stream: socket.socket | None = None
 
-    def send(self, message: bytes, **fields: bytes) -> None:
-        """One entry, in journald's native protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL)."""
-        everything = {"MESSAGE": message, "PRIORITY": b"6"} | OF_THE_UNIT | fields
+    def send(self, message: bytes) -> None:
+        """One line of what the unit prints, all in one stream."""
+        if self._stream is None:
+            self._stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self._stream.connect(self.socket.replace("journal/socket", "journal/stdout"))
+            self._stream.sendall(STREAM)
+        self._stream.sendall(message + b"\n")
+
+    def close(self) -> None:
+        """End the stream."""
+        if self._stream is not None:
+            self._stream.close()
+
+    def forge(self, message: bytes, **fields: bytes) -> None:
+        """One entry that anybody may send, in journald's native protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL)."""
+        everything = {"MESSAGE": message, "PRIORITY": b"6"} | CORE_DUMP | fields
         data = b"".join(name.encode() + b"\n" + struct.pack("<Q", len(text)) + text + b"\n" for name, text in everything.items())
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
             client.connect(self.socket)
@@ -70,6 +86,7 @@ async def journal() -> AsyncIterator[Journal]:
         running_journal = Journal(child.pid)
         await until(lambda: Path(running_journal.socket).exists(), what="journald's socket")
         yield running_journal
+        running_journal.close()
     finally:
         child.terminate()
         await asyncio.to_thread(child.wait, 10)
@@ -91,8 +108,9 @@ def test_entries_restart_and_cursor(loop: Callable[[], asyncio.AbstractEventLoop
                 log.send(b"BOOM plain")
                 log.send(b"BOOM binary \x01\xff")
                 log.send(b"BOOM huge " + b"x" * 50_000)
-                log.send(b"BOOM of another unit", COREDUMP_UNIT=b"other.service")
-                log.send(b"BOOM of a container", CONTAINER_ID=b"ab")
+                log.forge(b"BOOM of another unit", COREDUMP_UNIT=b"other.service")
+                log.forge(b"BOOM of a container", CONTAINER_ID=b"ab")
+                log.forge(b"BOOM about the unit")
                 log.send(b"BOOM last")
                 await sink.until_events(4)
             log.send(b"BOOM meanwhile")

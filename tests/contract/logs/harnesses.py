@@ -228,6 +228,7 @@ class InJournal:
                     "__REALTIME_TIMESTAMP": str(time.time_ns() // 1000),
                     "MESSAGE": line.decode() if line.isascii() and b"\0" not in line else list(line),
                     "_SYSTEMD_UNIT": "docker.service",
+                    "_TRANSPORT": "stdout",
                 }
                 file.write(json.dumps(entry).encode() + b"\n")
                 self.written += 1

@@ -61,6 +61,25 @@ def test_container_output_is_no_evidence() -> None:
     assert parse_entry(entry(MESSAGE="BOOM", _SYSTEMD_UNIT="docker.service", CONTAINER_ID="abc")).of_container
 
 
+@pytest.mark.parametrize(
+    ("fields", "unit"),
+    [
+        ({}, "docker.service"),
+        ({"_TRANSPORT": "syslog"}, ""),
+        ({"_TRANSPORT": "journal"}, ""),
+        ({"_TRANSPORT": None}, ""),
+        ({"_SYSTEMD_UNIT": ["docker.service", "x"]}, ""),
+        ({"_SYSTEMD_CGROUP": "/system.slice/docker.service"}, "docker.service"),
+        ({"_SYSTEMD_CGROUP": "/system.slice/docker.service/docker/" + "a1" * 32}, ""),
+        ({"UNIT": "docker.service", "_SYSTEMD_UNIT": "init.scope"}, "init.scope"),
+    ],
+)
+def test_only_what_a_unit_s_own_process_prints_is_its_word(fields: dict[str, object], unit: str) -> None:
+    """The log driver `syslog` of dockerd sends what containers print by the socket of syslog, under dockerd's own unit."""
+    own = {"MESSAGE": "x", "_TRANSPORT": "stdout", "_SYSTEMD_UNIT": "docker.service"}
+    assert parse_entry(entry(**own | fields)).own_unit == unit
+
+
 def test_kernel_entry() -> None:
     """The kernel's own records have its transport and facility 0, and the time at which they were said."""
     fields = {"_TRANSPORT": "kernel", "__MONOTONIC_TIMESTAMP": "9000000", "_SOURCE_MONOTONIC_TIMESTAMP": "4000000"}

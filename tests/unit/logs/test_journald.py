@@ -22,9 +22,8 @@ def program(folder: Path, body: str) -> str:
     script += "if '--lines=1' in sys.argv:\n    sys.exit(print('{}'))\n"
     script += f"open({str(folder / 'args')!r}, 'a').write(json.dumps(sys.argv[1:]) + '\\n')\n"
     script += "def say(n, text, **more):\n"
-    script += (
-        "    entry = {'__CURSOR': f's=1;i={n}', '__REALTIME_TIMESTAMP': str(time.time_ns() // 1000), 'MESSAGE': text, **more}\n"
-    )
+    script += "    entry = {'__CURSOR': f's=1;i={n}', '__REALTIME_TIMESTAMP': str(time.time_ns() // 1000), 'MESSAGE': text}\n"
+    script += "    entry |= {'_TRANSPORT': 'stdout', '_SYSTEMD_UNIT': 'docker.service'} | more\n"
     script += "    print(json.dumps(entry), flush=True)\n"
     path.write_text(script + body)
     path.chmod(stat.S_IRWXU)
@@ -187,3 +186,14 @@ async def test_one_that_closes_its_output_and_stays_is_ended(tmp_path: Path, mon
     async with running(source(program(tmp_path, body)), sink):
         await sink.until_status("lost")
     assert "did not end" in (sink.sources[-1].error or "")
+
+
+async def test_a_container_cannot_pose_as_dockerd(tmp_path: Path) -> None:
+    """Not by any of dockerd's log drivers, nor from below its cgroup, nor from another unit."""
+    body = "say(1, 'BOOM forged', _TRANSPORT='syslog')\nsay(2, 'BOOM forged', _TRANSPORT='journal', CONTAINER_ID='ab')\n"
+    body += "say(3, 'BOOM forged', _SYSTEMD_CGROUP='/system.slice/docker.service/' + 'a1' * 32)\n"
+    body += "say(4, 'BOOM forged', _SYSTEMD_UNIT='other.service')\nsay(5, 'BOOM')\ntime.sleep(60)\n"
+    sink = Remembering()
+    async with running(source(program(tmp_path, body)), sink):
+        await sink.until_events(1)
+    assert sink.texts == ["BOOM"]
