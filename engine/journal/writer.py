@@ -1,13 +1,14 @@
 """Writes the journal in a thread of its own, and goes on in memory while it cannot be written.
 
-While the disk refuses, what was to be written is collected in memory and tried again: alerts go on being published from there,
-acting stops (`healthy` is False), and nothing that was decided is forgotten unless the process ends.
+While the disk refuses, or does not answer, what was to be written is collected in memory and tried again: alerts go on being
+published from there, acting stops (`healthy` is False), and nothing that was decided is forgotten unless the process ends.
 """
 
 import asyncio
+import itertools
 from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -18,6 +19,7 @@ from engine.journal.backlog import add_to_backlog, shrink_backlog
 from engine.journal.fact_log import FactLog
 from engine.journal.records import Batch, Committed
 from engine.journal.store import Journal
+from engine.journal.thread import JournalThread
 from engine.ports.broker import OutboxRow
 from engine.ports.clock import Clock
 
@@ -25,6 +27,13 @@ _log = structlog.get_logger(__name__)
 
 RETRY_S = 1.0
 """A disk that refused is asked again no sooner: each try writes the whole backlog, which grows."""
+
+ANSWER_S = 3.0
+"""A disk that has not answered after so long hangs: a frozen file system, a thin pool that queues, a file server that is away. A
+busy disk takes tenths of a second for a commit."""
+
+CLOSE_S = 1.5
+"""For writing the backlog once more and closing the file at the end: a disk that hangs must not hold the process."""
 
 
 class JournalWriter:
@@ -35,8 +44,14 @@ class JournalWriter:
         self._fact_log = fact_log
         self._journal = journal
         self._clock = clock
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
+        self._thread = JournalThread()
         self._backlog: Batch | None = None
+        self._writing: tuple[asyncio.Future[Committed], Batch] | None = None
+        """A commit that the thread is at, and its batch: while it hangs, nobody knows whether that is written."""
+        self._stuck: list[asyncio.Future[Any]] = []
+        """What the disk has not answered in time."""
+        self._overtaken: dict[str, int] = {}
+        """Topics of alerts that were published from memory past what the file has of them, with the newest number."""
         self._retry_at = float("-inf")
         # As the journal's first number: above those of an earlier process too that published while it could not write them down.
         self._seq = max(journal.last_seq, clock.wall() // 1000)
@@ -56,10 +71,19 @@ class JournalWriter:
         return self.problem is None
 
     @property
+    def hangs(self) -> bool:
+        """Whether the disk has not answered in time and has not answered since."""
+        for future in [future for future in self._stuck if future.done()]:
+            self._stuck.remove(future)
+            future.exception()  # of a reading that nobody waits for any more
+        return bool(self._stuck)
+
+    @property
     def depth(self) -> int:
         """Messages that wait for the broker."""
-        in_file = self._journal.depth[0]
-        return in_file if self._backlog is None else in_file - len(set(self._backlog.outbox_done)) + len(self._backlog.outbox)
+        in_doubt = {row.seq for row in self._writing[1].outbox} if self._writing is not None and self.hangs else set()
+        in_file = self._journal.depth[0] - len(self._published() - in_doubt)
+        return in_file + sum(1 for _ in self._in_memory())
 
     def record(self, fact: Fact | Retraction) -> None:
         """Remember a fact for the recording; it is written within a second or with the end."""
@@ -87,57 +111,113 @@ class JournalWriter:
     async def _commit(self, batch: Batch, *, at_once: bool) -> bool:
         async with self._one_at_a_time:
             news = bool(batch.outbox)
+            if self._writing is not None and self._writing[0].done():
+                self._settle()
             if self._backlog is not None:
                 add_to_backlog(self._backlog, batch)
                 batch = self._backlog
-            if batch and (at_once or self._clock.monotonic() >= self._retry_at):
-                try:
-                    self._written(await self._in_thread(self._journal.commit, batch))
-                except JournalError as error:
-                    self._refused(batch, error)
+            if self.hangs or not (at_once or self._clock.monotonic() >= self._retry_at):
+                self._backlog = batch
+            elif batch:
+                self._backlog = None
+                future = self._thread.call(self._journal.commit, batch)
+                self._writing = (future, batch)
+                await asyncio.wait({future}, timeout=ANSWER_S)
+                if future.done():
+                    self._settle()
+                else:
+                    self._stuck.append(future)
+                    self._lose(f"the disk has not answered for {ANSWER_S:g} s")
             if self._backlog is not None:
                 self.lost += shrink_backlog(self._backlog)
-        if self._fact_log is not None and self._fact_log.due(self._clock.monotonic()):
-            # Not waited for: nothing depends on it, and compressing a full segment takes a while.
-            asyncio.get_running_loop().run_in_executor(self._thread, self._fact_log.write)
+            if self._fact_log is not None and not self.hangs and self._fact_log.due(self._clock.monotonic()):
+                # Not waited for: nothing depends on it, and compressing a full segment takes a while.
+                self._thread.call(self._fact_log.write)
         if news:
             self._more.set()
         return self.healthy
 
-    def _refused(self, batch: Batch, error: JournalError) -> None:
-        if self.problem is None:
-            _log.critical("journal_lost", error=str(error), consequence="acting stops, alerts are published from memory")
-        self.problem = str(error)
-        self._backlog = batch
-        self._retry_at = self._clock.monotonic() + RETRY_S
-
-    def _written(self, done: Committed) -> None:
-        if self.problem is not None:
-            _log.warning("journal_recovered")
-        self.problem, self._backlog, self._retry_at = None, None, float("-inf")
+    def _settle(self) -> None:
+        """Take in what came of a commit, in time or late."""
+        assert self._writing is not None  # noqa: S101  looked at by who calls
+        future, batch = self._writing
+        self._writing = None
+        try:
+            done = future.result()
+        except JournalError as error:
+            if self._backlog is not None:
+                add_to_backlog(batch, self._backlog)
+            self._backlog = batch
+            self._retry_at = self._clock.monotonic() + RETRY_S
+            self._lose(str(error))
+            return
         self.lost += done.lost
+        self._retry_at = float("-inf")
+        if self._backlog is None and self.problem is not None:  # else it is sound again once that is written too
+            _log.warning("journal_recovered")
+            self.problem = None
+
+    def _lose(self, problem: str) -> None:
+        if self.problem is None:
+            _log.critical("journal_lost", error=problem, consequence="acting stops, alerts are published from memory")
+        self.problem = problem
 
     # -- as the outbox ------------------------------------------------------------------------------------------------
 
     async def batch(self, limit: int, *, after: int = 0) -> Sequence[OutboxRow]:
-        """The oldest waiting messages with a number above `after`."""
+        """The oldest waiting messages with a number above `after`; those in memory alone while the disk hangs."""
         self._more.clear()
         while True:
             # What was published and could not be deleted yet is read in addition, and left out.
-            asked = limit + (0 if self._backlog is None else len(self._backlog.outbox_done))
-            found: list[OutboxRow] = await self._in_thread(lambda most=asked: self._journal.outbox(most, after=after))
-            if self._backlog is None:
-                return found[:limit]
-            published = set(self._backlog.outbox_done)
+            asked = limit + len(self._published())
+            found = None if self.hangs else await self._read(asked, after)
+            if found is None:
+                return [row for row in self._in_memory() if row.seq > after][:limit]
+            published = self._published()
             rows = [row for row in found if row.seq not in published]
-            if len(found) < asked:  # that was all of the file: the backlog comes behind it
+            if await self._drop_overtaken(rows):
+                continue
+            if self._backlog is None and self._writing is None:
+                return rows[:limit]
+            if len(found) < asked:  # that was all of the file: what is in memory comes behind it
                 last = found[-1].seq if found else after
-                return (rows + [row for row in self._backlog.outbox if row.seq > last])[:limit]
+                return (rows + [row for row in self._in_memory() if row.seq > last])[:limit]
             if rows:
                 return rows[:limit]
 
+    async def _read(self, limit: int, after: int) -> list[OutboxRow] | None:
+        """Rows of the file; None when the disk does not answer."""
+        future = self._thread.call(self._journal.outbox, limit, after=after)
+        await asyncio.wait({future}, timeout=ANSWER_S)
+        if not future.done():
+            self._stuck.append(future)
+            self._lose(f"the disk has not answered for {ANSWER_S:g} s")
+            return None
+        return future.result()
+
+    def _in_memory(self) -> Iterator[OutboxRow]:
+        """Messages that are in no file for sure, and were not published from memory."""
+        published = self._published()
+        batches = [self._writing[1]] if self._writing is not None and self.hangs else []
+        batches += [self._backlog] if self._backlog is not None else []
+        return (row for row in itertools.chain.from_iterable(batch.outbox for batch in batches) if row.seq not in published)
+
+    def _published(self) -> set[int]:
+        """Numbers that the broker took and that could not be deleted yet."""
+        return set() if self._backlog is None else set(self._backlog.outbox_done)
+
+    async def _drop_overtaken(self, rows: Sequence[OutboxRow]) -> bool:
+        """Give up what the file has of alerts that were published past it: the broker would keep the older message."""
+        old = [row.seq for row in rows if row.seq < self._overtaken.get(row.topic, 0)]
+        if old:
+            await self.done(old)
+        return bool(old)
+
     async def done(self, seqs: Sequence[int]) -> None:
         """The broker took these."""
+        if self.hangs:
+            taken = set(seqs)
+            self._overtaken |= {row.topic: row.seq for row in self._in_memory() if row.retain and row.seq in taken}
         await self.commit(Batch(outbox_done=list(seqs), durable=False))
         self._less.set()
 
@@ -158,19 +238,20 @@ class JournalWriter:
             self._less.clear()
             await self._less.wait()
 
-    # -- the thread ---------------------------------------------------------------------------------------------------
-
-    async def _in_thread(self, function: Any, *arguments: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+    # -- the end ------------------------------------------------------------------------------------------------------
 
     async def close(self) -> None:
-        """Try once more to write the backlog, then close the file. May be called twice."""
+        """Try once more to write the backlog, then close the file; bounded. May be called twice."""
         if self._closed:
             return
         self._closed = True
-        if not await self._shielded(Batch(), at_once=True):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await self._shielded(Batch(), at_once=True)
+        if self._backlog is not None or self._writing is not None:
             _log.critical("journal_backlog_lost", error=self.problem)
-        if self._fact_log is not None:
-            await self._in_thread(self._fact_log.write)
-        await self._in_thread(self._journal.close)
-        self._thread.shutdown(wait=False)
+        if not self.hangs:
+            if self._fact_log is not None:
+                self._thread.call(self._fact_log.write)
+            await asyncio.wait({self._thread.call(self._journal.close)}, timeout=CLOSE_S)
+        self._thread.end()

@@ -121,6 +121,8 @@ class Loop:
         self.alerts = Alerts(options=options, history=history)
         self._advanced = False
         self._starts_attempts = True
+        self._frozen = False
+        self._frozen_actions: frozenset[str] = frozenset()
         self._journal_lost = False
         self._own_facts: list[Fact | Retraction] = []
         """What the end of a turn led to: taken first in the next one."""
@@ -190,14 +192,16 @@ class Loop:
 
     def _begin(self) -> Turn:
         batch, self._batch = self._batch, Batch()
+        if not self._writer.hangs:  # nor does the file that freezes answer then, and nothing is done anyway
+            self._frozen, self._frozen_actions = self._freeze.is_set(), self._freeze.actions()
         return Turn(
             now=self._clock.wall(),
             monotonic=self._clock.monotonic(),
             core=self.core,
             rules_version=self._rules_version,
             can_act=self._writer.healthy,
-            frozen=self._freeze.is_set(),
-            frozen_actions=self._freeze.actions(),
+            frozen=self._frozen,
+            frozen_actions=self._frozen_actions,
             next_seq=self._writer.next_seq,
             batch=batch,
         )

@@ -3,16 +3,19 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine.journal import Batch, Journal, backlog
+from engine.journal import writer as writer_module
 from engine.journal.records import AuditRow, Committed
 from engine.journal.writer import RETRY_S, JournalWriter
 from engine.ports.broker import OutboxRow, RowKind
 from tests.clocks import FixedClock
+from tests.lab.waiting import until
 
 FIRST = 1_001
 """Number of the first message of a journal that was begun at 1,000 milliseconds."""
@@ -149,6 +152,81 @@ class TestFullDisk:
         assert len(disk.writer._backlog.audit) == 2
 
 
+class TestHangingDisk:
+    """A disk that does not answer: a frozen file system, say. It is a gate that the test opens."""
+
+    @pytest.fixture(autouse=True)
+    def _soon(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(writer_module, "ANSWER_S", 0.05)
+        monkeypatch.setattr(writer_module, "CLOSE_S", 0.2)
+
+    async def test_messages_are_published_from_memory_and_it_is_a_problem(self, disk: Disk) -> None:
+        """Also those of which nobody knows whether they are written."""
+        gate = _gated(disk)
+        assert not await disk.writer.commit(Batch(outbox=[disk.row()]))
+        assert not await disk.writer.commit(Batch(outbox=[disk.row()]))
+        assert "not answered" in str(disk.writer.problem)
+        assert await disk.seqs() == [FIRST, FIRST + 1]
+        assert disk.writer.depth == 2
+        await disk.writer.done([FIRST])
+        assert await disk.seqs() == [FIRST + 1]
+        assert disk.writer.depth == 1
+        gate.set()
+
+    async def test_when_it_answers_everything_is_written_once_and_in_order(self, disk: Disk) -> None:
+        """What was published meanwhile is not published again, what was not is still there."""
+        gate = _gated(disk)
+        for number in range(3):
+            await disk.writer.commit(Batch(cursors={"docker": str(number)}, outbox=[disk.row()]))
+        await disk.writer.done([FIRST, FIRST + 1])
+        gate.set()
+        await _answered(disk)
+        assert await disk.writer.commit(Batch(audit=[AuditRow(1, "alert", "firing")]))
+        assert disk.writer.healthy
+        assert await disk.seqs() == [FIRST + 2]
+        assert disk.writer.depth == 1
+        with await disk.reopened() as journal:
+            assert [row.seq for row in journal.outbox(10)] == [FIRST + 2]
+            assert journal.load().cursors == {"docker": "2"}
+            assert len(journal.audit()) == 1
+
+    async def test_when_it_refuses_in_the_end_nothing_is_lost_either(self, disk: Disk) -> None:
+        """A file system that is remounted read-only after a while."""
+        gate = _gated(disk)
+        for _ in range(2):
+            await disk.writer.commit(Batch(outbox=[disk.row()]))
+        disk.fill()
+        gate.set()
+        await _answered(disk)
+        assert not await disk.writer.commit(Batch())
+        assert await disk.seqs() == [FIRST, FIRST + 1]
+        disk.make_room()
+        assert await disk.writer.commit(Batch())
+        assert await disk.seqs() == [FIRST, FIRST + 1]
+
+    async def test_an_alert_of_the_file_that_was_overtaken_is_given_up(self, disk: Disk) -> None:
+        """Published after the newer one, the broker would keep the older one for ever."""
+        await disk.writer.commit(Batch(outbox=[replace(disk.row(), retain=True), disk.row(topic="other")]))
+        gate = _gated(disk)
+        newer = replace(disk.row(), retain=True)
+        await disk.writer.commit(Batch(outbox=[newer]))
+        assert await disk.seqs() == [newer.seq]
+        await disk.writer.done([newer.seq])
+        gate.set()
+        await _answered(disk)
+        assert await disk.seqs() == [FIRST + 1]
+        assert await disk.writer.commit(Batch())
+        assert await disk.seqs() == [FIRST + 1]
+
+    async def test_the_end_does_not_wait_for_it(self, disk: Disk) -> None:
+        """The process ends, whatever the disk does; its thread holds nobody."""
+        gate = _gated(disk)
+        await disk.writer.commit(Batch(outbox=[disk.row()]))
+        await asyncio.wait_for(disk.writer.close(), 2.0)
+        assert all(thread.daemon for thread in threading.enumerate() if thread.name == "journal")
+        gate.set()
+
+
 class TestCancelling:
     async def test_a_commit_whose_caller_is_cancelled_is_kept_all_the_same(self, disk: Disk) -> None:
         """At a stop, the core has moved on: a batch that was lost would be missing for ever."""
@@ -227,6 +305,11 @@ def _gated(disk: Disk) -> threading.Event:
 
     _replace(disk.journal, waiting)
     return gate
+
+
+async def _answered(disk: Disk) -> None:
+    """The disk has answered all that it was asked."""
+    await until(lambda: not disk.writer.hangs, what="the disk", pause_s=0.001)
 
 
 def _replace(journal: Any, commit: Any) -> None:

@@ -11,12 +11,14 @@ import pytest
 from engine.facts.logs import DaemonLog
 from engine.facts.timestamps import SECOND, from_micros, to_micros
 from engine.guardrails import Policy
+from engine.journal import writer as writer_module
 from engine.journal.records import Batch, Committed
 from engine.journal.writer import RETRY_S
 from engine.pipeline import actions
 from engine.pipeline.intake import RulesAccepted
 from engine.pipeline.schedule import BLOCKED_RECHECK_S
 from engine.ports.actions import Outcome
+from tests.lab.waiting import until
 from tests.unit.pipeline.loop import DEAD, House, Refusing, container, gone, rules
 from tests.unit.pipeline.support import BUSY, IN_PROGRESS, START, cid, settle
 
@@ -417,6 +419,35 @@ class TestFullDisk:
         assert house.attempts == [cid(1)]
         assert house.alerts() == [("firing", cid(1)), ("firing", "journal"), ("resolved", "journal")]
         await house.writer.close()
+
+
+class TestHangingDisk:
+    async def test_acting_stops_alerts_go_out_and_it_goes_on_when_the_disk_answers(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A turn waits for the disk no longer than a few seconds; what hangs is reported, and nothing is done meanwhile."""
+        monkeypatch.setattr(writer_module, "ANSWER_S", 0.05)
+        gate, commit = threading.Event(), house.journal.commit
+
+        def hanging(batch: Batch) -> Committed:
+            assert gate.wait(10.0)
+            return commit(batch)
+
+        monkeypatch.setattr(house.journal, "commit", hanging)
+        await house.emit(container(1))
+        await house.act()
+        assert house.attempts == []
+        assert [row.kind for row in await house.writer.batch(10)] == ["alert"]
+        told = house.loop.core.memory.get(("source", "journal"))
+        assert told is not None
+        assert told.values["status"] == "lost"
+        gate.set()
+        await until(lambda: not house.writer.hangs, what="the disk", pause_s=0.001)
+        await house.turn()
+        assert house.writer.healthy
+        house.clock.advance(BLOCKED_RECHECK_S)
+        await house.act()
+        assert house.attempts == [cid(1)]
 
 
 class TestRules:
