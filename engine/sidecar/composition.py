@@ -1,4 +1,4 @@
-"""The composition root: the only module that knows both the engine and the connectors. Settings in, parts put together out."""
+"""The composition root: settings in, connectors put together out. Beside it only `rule_source` knows one: the reader of Git."""
 
 import json
 from collections.abc import AsyncIterator, Iterable

@@ -37,7 +37,7 @@ async def test_a_container_s_life_is_told(harness: Harness) -> None:
     assert len({event.fact_id for event in sink.events(container)}) == len(sink.events(container))
 
 
-async def test_containers_from_before_are_listed_and_those_gone_meanwhile_taken_back(harness: Harness) -> None:
+async def test_containers_from_before_are_listed_and_those_gone_meanwhile_retracted(harness: Harness) -> None:
     """At the start all that is there is told, and what working memory remembers of others is taken back."""
     container = await harness.exited(3)
     gone = "e" * 64
@@ -46,9 +46,9 @@ async def test_containers_from_before_are_listed_and_those_gone_meanwhile_taken_
         state = sink.state(container)
         assert state is not None
         assert state.exit_code == 3
-        taken_back = {fact.key for fact in sink.told if isinstance(fact, Retraction)}
-        assert gone in taken_back
-        assert container not in taken_back
+        retracted = {fact.key for fact in sink.told if isinstance(fact, Retraction)}
+        assert gone in retracted
+        assert container not in retracted
 
 
 @pytest.mark.parametrize("key", ["exitCode", "signal"])

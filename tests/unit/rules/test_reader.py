@@ -184,7 +184,7 @@ def test_unreadable_files_are_findings(tmp_path: Path) -> None:
 
 
 def test_faults_of_all_files_come_together(tmp_path: Path) -> None:
-    """A file that is no YAML hides nothing of the others."""
+    """A file that is not valid YAML hides nothing of the others."""
     (tmp_path / "a.yaml").write_text("rules: [\n")
     (tmp_path / "b.yaml").write_bytes(rule("{c: {fact: contaner}}"))
     (tmp_path / "c.yaml").write_bytes(rule("{c: {fact: container, stauts: dead}}"))
