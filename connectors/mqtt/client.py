@@ -27,7 +27,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from connectors.mqtt.link import Link, Sent, Version
+from connectors.mqtt.link import Answered, Link, Sent, Version
 from connectors.mqtt.reason_codes import Acknowledgement, ClosedUnansweredError, acknowledgement, connect_error
 from connectors.mqtt.settings import BrokerSettings
 from engine.errors import BrokerError
@@ -62,8 +62,12 @@ class ReportingClient(aiomqtt.Client):
         if trusted_peer is not None:
             self._trusted_peer = trusted_peer
             self._client._create_unix_socket_connection = self._unix_socket  # type: ignore[method-assign]  # noqa: SLF001  it checks no peer
-        self._sent: dict[int, Sent] = {}
-        self._kept_back: deque[tuple[OutboxRow | Message, Properties | None, Sent]] = deque()
+        # One line for each packet, made and thrown away: a tenth of the time.
+        self._client.disable_logger()
+        self._sent: dict[int, Answered] = {}
+        self._kept_back: deque[tuple[OutboxRow | Message, Properties | None, Answered]] = deque()
+        self.awaited: set[Sent] = set()
+        """Futures of messages under way that somebody awaits."""
         self._abandoned = False
         self.readers: dict[str, Callable[[str, bytes], None]] = {}
         """Who takes what is retained, by topic filter."""
@@ -86,26 +90,22 @@ class ReportingClient(aiomqtt.Client):
         """Messages that the broker lets be under way; 65,535 if it does not say (MQTT 5.0, 3.2.2.3.3)."""
         return int(getattr(self.limits, "ReceiveMaximum", 65_535))
 
-    def post(self, message: OutboxRow | Message, properties: Properties | None) -> Sent:
-        """Publish a message, after others if too many are under way; the future gets the acknowledgement with its reason code."""
-        sent: Sent = self._loop.create_future()
+    def post(self, message: OutboxRow | Message, properties: Properties | None, answered: Answered) -> None:
+        """Publish a message, after others if too many are under way; `answered` gets the acknowledgement with its reason code."""
         if len(self._sent) < self.receive_maximum:
-            self._publish(message, properties, sent)
+            self._publish(message, properties, answered)
         else:
             # The drain keeps to the limit; the status comes on top. A broker closes the connection on one message too many.
-            self._kept_back.append((message, properties, sent))
-        return sent
+            self._kept_back.append((message, properties, answered))
 
-    def _publish(self, message: OutboxRow | Message, properties: Properties | None, sent: Sent) -> None:
+    def _publish(self, message: OutboxRow | Message, properties: Properties | None, answered: Answered) -> None:
         try:
             info = self._client.publish(message.topic, message.payload, 1, message.retain, properties)
         except ValueError as error:  # a wildcard or too many bytes in the topic, a payload beyond 256 MiB
-            sent.set_result(Acknowledgement("permanent", str(error)))
+            answered(Acknowledgement("permanent", str(error)))
             return
-        if info.rc == paho.MQTT_ERR_SUCCESS:
-            self._sent[info.mid] = sent
-        else:
-            sent.set_exception(BrokerError(f"cannot send: {paho.error_string(info.rc)}"))
+        if info.rc == paho.MQTT_ERR_SUCCESS:  # else the connection is gone, and nobody will answer
+            self._sent[info.mid] = answered
 
     def acknowledge_by_hand(self) -> None:
         """From now on incoming messages are acknowledged by `acknowledge` alone. aiomqtt does it before anybody has seen them."""
@@ -125,7 +125,7 @@ class ReportingClient(aiomqtt.Client):
         self._abandoned = True
         with contextlib.suppress(OSError, ValueError):
             self._client._sock_close()  # noqa: SLF001  paho has no public way to close without a DISCONNECT packet
-        for sent in (*self._sent.values(), *(sent for _, _, sent in self._kept_back)):
+        for sent in tuple(self.awaited):
             if not sent.done():
                 sent.set_exception(BrokerError("the connection was lost before the broker acknowledged"))
                 sent.exception()  # looked at: asyncio complains of errors that nobody fetched
@@ -176,13 +176,20 @@ class ReportingClient(aiomqtt.Client):
                 return
         super()._on_message(client, userdata, message)
 
-    def _on_publish(self, client: paho.Client, userdata: Any, mid: int, reason_code: ReasonCode, properties: Properties) -> None:
-        sent = self._sent.pop(mid, None)
-        if sent is not None and not sent.done():
-            sent.set_result(acknowledgement(reason_code))
+    def _on_publish(
+        self,
+        client: paho.Client,  # noqa: ARG002  paho's signature
+        userdata: Any,  # noqa: ARG002
+        mid: int,
+        reason_code: ReasonCode,
+        properties: Properties,  # noqa: ARG002
+    ) -> None:
+        # aiomqtt's own is for its `publish`, which is not used.
+        answered = self._sent.pop(mid, None)
+        if answered is not None:
+            answered(acknowledgement(reason_code))
         if self._kept_back:
             self._publish(*self._kept_back.popleft())
-        super()._on_publish(client, userdata, mid, reason_code, properties)
 
 
 class _MqttLink:
@@ -195,19 +202,26 @@ class _MqttLink:
         self._client = client
         self._settings = settings
 
-    def send(self, message: OutboxRow | Message) -> Sent:
+    def post(self, message: OutboxRow | Message, answered: Answered) -> None:
         """See `Link`."""
         size = len(message.payload) + len(message.topic.encode("utf-8", "replace")) + _HEADERS
         if size > self._largest:
             # A broker closes the connection on a packet beyond its limit: the row would be sent again and again.
-            sent: Sent = asyncio.get_running_loop().create_future()
-            sent.set_result(Acknowledgement("permanent", f"{size} bytes are more than the broker takes ({self._largest})"))
-            return sent
+            answered(Acknowledgement("permanent", f"{size} bytes are more than the broker takes ({self._largest})"))
+            return
         properties = None
         if self.version == "5" and isinstance(message, OutboxRow) and message.expiry_s is not None:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho
             properties.MessageExpiryInterval = message.expiry_s
-        return self._client.post(message, properties)
+        self._client.post(message, properties, answered)
+
+    def send(self, message: OutboxRow | Message) -> Sent:
+        """See `Link`."""
+        sent: Sent = asyncio.get_running_loop().create_future()
+        self._client.awaited.add(sent)
+        sent.add_done_callback(self._client.awaited.discard)
+        self.post(message, lambda said: None if sent.done() else sent.set_result(said))
+        return sent
 
     async def lost(self) -> NoReturn:
         """See `Link`."""

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import structlog
 
-from connectors.mqtt.link import Link, Sent
+from connectors.mqtt.link import Link
 from connectors.mqtt.reason_codes import Acknowledgement
 from connectors.mqtt.settings import BrokerSettings
 from connectors.mqtt.timing import Alarm
@@ -19,8 +19,10 @@ from engine.ports.clock import Clock
 
 _log = structlog.get_logger(__name__)
 
-_READ_AHEAD = 5
+_READ_AHEAD = 10
 """Rows read ahead, as a multiple of those under way: enough that the broker never waits for the disk."""
+_LET_GO = 100
+"""Rows that the outbox lets go of at a time, while others are under way."""
 _JOURNAL_PAUSE_S = 2.0
 """Pause after the journal refused (a full disk)."""
 
@@ -58,13 +60,16 @@ class Drain:
         self._state = state
         self._undone = undone
         self._in_flight = 1 if one_at_a_time else min(settings.in_flight, link.in_flight)
-        self._window = Window(size=self._in_flight * _READ_AHEAD, in_flight=self._in_flight, held=held)
+        self._size = self._in_flight * _READ_AHEAD
+        self._window = Window(size=self._size, in_flight=self._in_flight, held=held)
         self.answered = 0
         """Rows that the broker answered on this link."""
         self._sent: dict[int, tuple[OutboxRow, float]] = {}
         self._wake = asyncio.Event()
         self._answers: deque[tuple[OutboxRow, Acknowledgement]] = deque()
         self._arrival: asyncio.Task[None] | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._letting_go: asyncio.Task[None] | None = None
         self._read_all = False
         self._journal_error = ""
         self._read_again = 0.0
@@ -94,59 +99,77 @@ class Drain:
             while True:
                 await self._settle()
                 self._send()
-                await self._read()
-                self._send()
+                self._read()
+                self._let_go()
                 await self._rest()
         finally:
             self._alarm.stop()
-            if self._arrival is not None:
-                self._arrival.cancel()
-                await asyncio.wait({self._arrival})
+            calls = [call for call in (self._arrival, self._reading, self._letting_go) if call is not None]
+            for call in calls:
+                call.cancel()
+            if calls:
+                await asyncio.wait(calls)
 
     def _send(self) -> None:
         while (row := self._window.next()) is not None:
             self._sent[row.seq] = (row, self._now())
-            self._link.send(row).add_done_callback(partial(self._answered, row))
+            self._link.post(row, partial(self._answered, row))
 
-    def _answered(self, row: OutboxRow, sent: Sent) -> None:
+    def _answered(self, row: OutboxRow, said: Acknowledgement) -> None:
         """The broker spoke; if the connection was lost instead, the link says so by itself."""
-        if not sent.cancelled() and sent.exception() is None:
-            del self._sent[row.seq]
-            self.answered += 1
-            self._answers.append((row, sent.result()))
+        del self._sent[row.seq]
+        self.answered += 1
+        if said.verdict != "taken":
+            self._answers.append((row, said))
+            self._wake.set()
+            return
+        # At once and not in the task: the next row goes out with the next packet, and the task wakes for the journal alone.
+        self._window.settled(row.seq)
+        self._state.published += 1
+        self._state.note_denied(row.topic, None)
+        self._undone.add(row.seq)
+        self._send()
+        if self._wants_rows or self._undone_are_due:
             self._wake.set()
 
     async def _settle(self) -> None:
-        """Deal with what the broker said."""
+        """Deal with what the broker denied or can never take."""
         while self._answers:
             row, said = self._answers.popleft()
             if said.verdict == "denied":
                 self._deny(row, said.reason)
                 continue
             self._window.settled(row.seq)
-            if said.verdict == "taken":
-                self._state.published += 1
-                self._state.note_denied(row.topic, None)
-                self._undone.add(row.seq)
-            else:
-                self._state.refused += 1
-                _log.error("mqtt_message_refused", topic=row.topic, reason=said.reason)
-                await self._tell_refused(row, said.reason)
-        if self._undone and self._now() >= self._done_again:
-            done = list(self._undone)
+            self._state.refused += 1
+            _log.error("mqtt_message_refused", topic=row.topic, reason=said.reason)
             try:
-                await self._outbox.done(done)
+                await self._outbox.refused(row.seq, said.reason)
             except JournalError as error:
+                self._undone.add(row.seq)
                 self._done_again = self._again(error)
-            else:
-                self._undone.difference_update(done)
 
-    async def _tell_refused(self, row: OutboxRow, reason: str) -> None:
+    # -- letting go ---------------------------------------------------------------------------------------------------
+
+    @property
+    def _undone_are_due(self) -> bool:
+        """Many at a time while the broker is busy, the last ones at once: a crash in between repeats them, no more."""
+        return len(self._undone) >= _LET_GO or not self._window.flying
+
+    def _let_go(self) -> None:
+        """Have the outbox let go of what the broker took, while the next rows are under way."""
+        if self._undone and self._letting_go is None and self._undone_are_due and self._now() >= self._done_again:
+            self._letting_go = asyncio.create_task(self._done(list(self._undone)), name="mqtt-outbox-done")
+
+    async def _done(self, seqs: list[int]) -> None:
         try:
-            await self._outbox.refused(row.seq, reason)
+            await self._outbox.done(seqs)
         except JournalError as error:
-            self._undone.add(row.seq)
             self._done_again = self._again(error)
+        else:
+            self._undone.difference_update(seqs)
+        finally:
+            self._letting_go = None
+            self._wake.set()
 
     def _deny(self, row: OutboxRow, reason: str) -> None:
         """The row stays; its topic waits."""
@@ -161,27 +184,41 @@ class Drain:
         self._state.note_denied(row.topic, reason)
         self._window.denied(row.seq, self._now() + self._settings.denied_retry_s)
 
-    async def _read(self) -> None:
-        """Read ahead, when there is room for a good part and something to read."""
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    @property
+    def _wants_rows(self) -> bool:
+        """Room for a good part, something to read, and nobody reading."""
+        return not self._read_all and self._reading is None and self._window.room * 2 >= self._size
+
+    def _read(self) -> None:
+        """Read ahead, while rows are under way."""
         if self._window.release(self._now()):
             self._read_all = False
         if self._arrival is not None and self._arrival.done():
             self._arrived(self._arrival)
             self._arrival = None
-        while not self._read_all and self._window.room * 2 >= self._in_flight and self._now() >= self._read_again:
-            limit = self._window.room
-            try:
-                rows = await self._outbox.batch(limit, after=self._window.after)
-            except JournalError as error:
-                self._read_again = self._again(error)
-                return
-            self._window.add(rows, self._undone)
-            if not self._window.empty:
-                self.caught_up.clear()
-            self._read_all = len(rows) < limit
+        if self._wants_rows and self._now() >= self._read_again:
+            self._reading = asyncio.create_task(self._batch(self._window.room), name="mqtt-outbox-read")
         if self._read_all and self._arrival is None:
             self._arrival = asyncio.create_task(self._outbox.wait(after=self._window.after), name="mqtt-outbox-wait")
             self._arrival.add_done_callback(lambda _: self._wake.set())
+
+    async def _batch(self, limit: int) -> None:
+        after = self._window.after
+        try:
+            rows = await self._outbox.batch(limit, after=after)
+        except JournalError as error:
+            self._read_again = self._again(error)
+        else:
+            if self._window.after == after:  # else a topic was released meanwhile: it is read from the beginning
+                self._window.add(rows, self._undone)
+                self._read_all = len(rows) < limit
+                if not self._window.empty:
+                    self.caught_up.clear()
+        finally:
+            self._reading = None
+            self._wake.set()
 
     def _arrived(self, arrival: asyncio.Task[None]) -> None:
         try:
@@ -209,7 +246,7 @@ class Drain:
         moments += [moment for moment in (self._read_again, self._done_again) if moment > now]
         if moments:
             self._alarm.set(min(moments))
-        if self._read_all and self._window.empty and not self._answers:
+        if self._read_all and self._window.empty and not self._answers and not self._undone:
             self.caught_up.set()
         await self._wake.wait()
         self._wake.clear()

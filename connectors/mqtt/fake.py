@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import NoReturn
 
-from connectors.mqtt.link import Link, Sent, Version
+from connectors.mqtt.link import Answered, Link, Sent, Version
 from connectors.mqtt.reason_codes import Acknowledgement, VersionRefusedError
 from connectors.mqtt.settings import BrokerSettings
 from engine.errors import BrokerError
@@ -191,6 +191,11 @@ class _FakeLink:
         self._under_way: set[Sent] = set()
         self._incoming: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(_COMMANDS_WAITING)
 
+    def post(self, message: OutboxRow | Message, answered: Answered) -> None:
+        """See `Link`."""
+        # One turn of the loop to the broker, one back: it may die between the two.
+        asyncio.get_running_loop().call_soon(self._deliver, message, answered)
+
     def send(self, message: OutboxRow | Message) -> Sent:
         """See `Link`."""
         sent: Sent = asyncio.get_running_loop().create_future()
@@ -198,19 +203,18 @@ class _FakeLink:
             sent.set_exception(BrokerError(self._reason))
             return sent
         self._under_way.add(sent)
-        # One turn of the loop to the broker, one back: it may die between the two.
-        asyncio.get_running_loop().call_soon(self._deliver, message, sent)
+        sent.add_done_callback(self._under_way.discard)
+        self.post(message, lambda said: None if sent.done() else sent.set_result(said))
         return sent
 
-    def _deliver(self, message: OutboxRow | Message, sent: Sent) -> None:
+    def _deliver(self, message: OutboxRow | Message, answered: Answered) -> None:
         if not self._gone.is_set():
             said = self._broker.answer(message, self.version)
-            asyncio.get_running_loop().call_soon(self._acknowledge, sent, said)
+            asyncio.get_running_loop().call_soon(self._acknowledge, answered, said)
 
-    def _acknowledge(self, sent: Sent, said: Acknowledgement) -> None:
-        self._under_way.discard(sent)
-        if not sent.done():
-            sent.set_result(said)
+    def _acknowledge(self, answered: Answered, said: Acknowledgement) -> None:
+        if not self._gone.is_set():
+            answered(said)
 
     async def lost(self) -> NoReturn:
         """See `Link`."""
@@ -253,7 +257,7 @@ class _FakeLink:
         """The connection is gone."""
         self._reason = reason
         self._gone.set()
-        for sent in self._under_way:
+        for sent in tuple(self._under_way):
             if not sent.done():
                 sent.set_exception(BrokerError(reason))
                 sent.exception()  # looked at: whoever waits for it still gets it, and nobody waiting is no news

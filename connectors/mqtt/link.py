@@ -19,6 +19,10 @@ Sent = asyncio.Future[Acknowledgement]
 """A message under way: gives what the broker said, or raises BrokerError when the connection was lost before it spoke."""
 
 
+Answered = Callable[[Acknowledgement], None]
+"""Called with what the broker said to a message; never, when the connection was lost before it spoke."""
+
+
 class Link(Protocol):
     """An open connection."""
 
@@ -30,8 +34,11 @@ class Link(Protocol):
     def in_flight(self) -> int:
         """How many messages the broker lets be under way (Receive Maximum); at least 1."""
 
+    def post(self, message: OutboxRow | Message, answered: Answered) -> None:
+        """Send at QoS 1, in the order of the calls. `answered` may be called before this returns; it may post in turn."""
+
     def send(self, message: OutboxRow | Message) -> Sent:
-        """Send at QoS 1, in the order of the calls."""
+        """The same, for one who waits."""
 
     async def lost(self) -> NoReturn:
         """Wait until the connection is gone, then raise BrokerError."""

@@ -251,7 +251,7 @@ class MqttPublisher:
                 await within(self._clock, _READ_S, drain.caught_up.wait())
             everything = self._republish.is_set()
             self._republish.clear()
-            reader = alerts.begin(everything=everything)
+            reader = await alerts.begin(everything=everything)
             complete = await self._read_retained(link, alerts.topics, reader)
             settled = await alerts.finish(reader, complete=complete)
             _log.info("mqtt_retained_compared", complete=complete, settled=settled)

@@ -227,11 +227,16 @@ def schema(
 
 
 @app.command()
-def status(state: StateOption = None, config: ConfigOption = None, output: FormatOption = "text") -> None:
+def status(
+    state: StateOption = None,
+    config: ConfigOption = None,
+    output: FormatOption = "text",
+    republish: Annotated[bool, typer.Option("--republish", help="First have it publish every alert that fires anew.")] = False,
+) -> None:
     """Show what a running sidecar sees and does."""
     from engine.cli.status import show_status
 
-    _exit(lambda: show_status(state=state, config=config, output=output))
+    _exit(lambda: show_status(state=state, config=config, output=output, republish=republish))
 
 
 @app.command()

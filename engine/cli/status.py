@@ -34,8 +34,10 @@ def ask_running(state: Path, question: dict[str, Any]) -> dict[str, Any]:
         ) from error
 
 
-def show_status(*, state: Path | None, config: Path | None, output: str) -> int:
-    """Print it."""
+def show_status(*, state: Path | None, config: Path | None, output: str, republish: bool = False) -> int:
+    """Print it; `republish`: before that, have every alert that fires published anew (for a broker that lost what it kept)."""
+    if republish:
+        ask_running(state_of(state, config), {"ask": "republish"})
     data = ask_running(state_of(state, config), {"ask": "status"})
     if output == "json":
         print(json.dumps(data, indent=2))

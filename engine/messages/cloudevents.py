@@ -40,6 +40,7 @@ __all__ = [
     "fact_event",
     "last_will",
     "status_event",
+    "unknown_alert_event",
 ]
 
 RESOLVED_EXPIRY_S: Final = 3600
@@ -142,6 +143,32 @@ def alert_event(
         expiry_s=RESOLVED_EXPIRY_S if status == "resolved" else None,
         seq=seq,
     )
+
+
+def unknown_alert_event(topic: str, data: AlertData, *, at: Micros, seq: int) -> OutboxRow:
+    """The end of an alert that fires at the broker alone: of a lost journal, a renamed host, an older store.
+
+    Args:
+        topic: where it is retained.
+        data: of its message there.
+        at: now.
+        seq: number of the outbox row.
+    """
+    line = one_line(f"resolved, as nothing is known of it any more: {data.summary}")
+    ended = data.model_copy(
+        update={
+            "status": "resolved",
+            "summary": line,
+            "annotations": data.annotations | {"summary": line},
+            "ends_at": from_micros(at),
+            "updated_at": from_micros(at),
+            "evidence": [],
+            "evidence_omitted": data.evidence_omitted + len(data.evidence),
+            "seq": seq,
+        }
+    )
+    payload = _event("alert", data.host, f"{level(data.rule)}/{level(data.key)}", seq, at, ended)
+    return OutboxRow(topic, payload, "resolved", retain=True, expiry_s=RESOLVED_EXPIRY_S, seq=seq)
 
 
 def action_event(

@@ -73,10 +73,15 @@ class Comparison:
         elif status != "resolved" or updated_at + self._expiry < self._known.now:
             self._clear.append(topic)
 
-    def difference(self, *, complete: bool) -> Difference:
-        """What follows. `complete`: all that the broker keeps was added; else only missing ones are known of."""
+    def difference(self, *, complete: bool, settled: bool) -> Difference:
+        """What follows.
+
+        Args:
+            complete: all that the broker keeps was added; else only missing ones are known of.
+            settled: what is not known is not so; False for a while after a start, when it may still be found out.
+        """
         republish = [topic for topic in self._known.firing if self._everything or topic not in self._right]
-        if not complete or not self._known.settled:
+        if not complete or not settled:
             return Difference(republish=republish)
         return Difference(republish, dict(self._resolve), self._clear)
 

@@ -13,10 +13,13 @@ from engine.facts.timestamps import SECOND, Micros
 from engine.inference.alerts import AlertKey
 from engine.inference.decision import AlertDecision, Decision
 from engine.journal.records import AuditRow
-from engine.messages.cloudevents import alert_event
+from engine.messages.cloudevents import alert_event, unknown_alert_event
+from engine.messages.retained import Difference
 from engine.messages.summary import summary
+from engine.messages.topics import alert_topic
 from engine.pipeline.action_history import ActionHistory, subjects_of_alert
 from engine.pipeline.turn import Options, Turn
+from engine.ports.broker import AlertVersion, KnownAlerts, OutboxRow
 
 _log = structlog.get_logger(__name__)
 
@@ -68,6 +71,8 @@ class Alerts:
         """Alerts that a silence holds back; True: the last that was published of them is that they fire."""
         self._pending: dict[AlertKey, tuple[AlertDecision, Micros, frozenset[str]]] = {}
         """Resolved alerts that wait for an action's answer; since when, and what they are about."""
+        self._seqs: dict[AlertKey, int] = {}
+        """Number of the newest message of each alert that fires, since the start."""
         self._changed = False
         """Whether the journal has to learn of any of these."""
 
@@ -168,6 +173,39 @@ class Alerts:
             else:
                 self._decide(turn, state.decision(turn.now))  # which another silence may hold back again
 
+    # -- what the broker keeps ----------------------------------------------------------------------------------------
+
+    def known(self, turn: Turn) -> KnownAlerts:
+        """Alerts that fire and were published, as of now."""
+        firing = {
+            alert_topic(self._options.host, rule, key): AlertVersion(self._seqs.get((rule, key), 0), state.details["updated_at"])
+            for (rule, key), state in turn.core.alerts.states.items()
+            if state.firing and self._suppressed.get((rule, key), True)
+        }
+        return KnownAlerts(firing, last_seq=turn.next_seq(), now=turn.now)
+
+    def reconcile(self, turn: Turn, found: Difference) -> None:
+        """Publish what the broker lacks, end what only the broker knows, remove what is nothing any more."""
+        states = turn.core.alerts.states
+        if found.republish:
+            wanted = set(found.republish)
+            for (rule, key), state in states.items():
+                if state.firing and alert_topic(self._options.host, rule, key) in wanted:
+                    self._publish(turn, state.decision(turn.now), firing=True)
+        for topic, data in found.resolve.items():
+            here = states.get((data.rule, data.key))
+            meanwhile = (data.rule, data.key) in self._pending or (here is not None and here.firing)
+            if meanwhile and topic == alert_topic(self._options.host, data.rule, data.key):
+                continue  # it began, or ended, while the broker was read
+            turn.batch.outbox.append(unknown_alert_event(topic, data, at=turn.now, seq=turn.next_seq()))
+            reason = "the broker kept it as firing, and nothing here knows of it"
+            turn.batch.audit.append(
+                AuditRow(at=turn.now, kind="alert", verdict="resolved", rule=data.rule, key=data.key, reason=reason)
+            )
+        for topic in found.clear:
+            turn.batch.outbox.append(OutboxRow(topic, b"", "resolved", retain=True, seq=turn.next_seq()))
+        _log.info("retained_reconciled", republished=len(found.republish), resolved=len(found.resolve), cleared=len(found.clear))
+
     # -- across restarts ----------------------------------------------------------------------------------------------
 
     def restore(self, turn: Turn, text: str | None) -> None:
@@ -246,6 +284,11 @@ class Alerts:
         log = _log.warning if firing else _log.info
         event = "alert_firing" if firing else "alert_resolved"
         log(event, severity=details.severity, rule=decision.rule, key=decision.key, text=text)
+        seq = turn.next_seq()
+        if firing:
+            self._seqs[decision.rule, decision.key] = seq
+        else:
+            self._seqs.pop((decision.rule, decision.key), None)
         turn.batch.outbox.append(
             alert_event(
                 host=self._options.host,
@@ -269,6 +312,6 @@ class Alerts:
                 },
                 runbook_url=self._options.runbook(details.runbook),
                 rules_version=turn.rules_version,
-                seq=turn.next_seq(),
+                seq=seq,
             )
         )

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from engine.facts import Fact, Retraction
 from engine.facts.timestamps import Micros
 from engine.journal.records import AuditRow
+from engine.messages.retained import Difference
 from engine.pipeline.jobs import Job
 from engine.ports.actions import Outcome
 from engine.rules.model import RuleSet
@@ -65,6 +66,13 @@ class StaleFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class RetainedDiffers:
+    """What the broker keeps of alerts is not what is so."""
+
+    difference: Difference
+
+
+@dataclass(frozen=True, slots=True)
 class ClockStepped:
     """The host's clock was set by so much; the sidecar's own has just followed. Comes before all that waits in the intake."""
 
@@ -103,13 +111,22 @@ class AlarmTest:
 class Question:
     """What somebody outside the loop wants to know. Who asks gives up after a while and cancels the answer."""
 
-    about: Literal["summary", "status", "why-not"]
+    about: Literal["summary", "status", "why-not", "alerts"]
     answer: "asyncio.Future[Any]" = field(compare=False)
     rule: str = ""
 
 
 Entry = (
-    FromSource | AttemptEnded | RulesAccepted | JournalNote | StaleFacts | ClockStepped | OperatorCommand | AlarmTest | Question
+    FromSource
+    | AttemptEnded
+    | RulesAccepted
+    | JournalNote
+    | StaleFacts
+    | RetainedDiffers
+    | ClockStepped
+    | OperatorCommand
+    | AlarmTest
+    | Question
 )
 
 
@@ -133,7 +150,7 @@ class Intake:
         """Where one source puts what it sees."""
         return SourceSink(source, self._host, self)
 
-    async def ask(self, about: Literal["summary", "status", "why-not"], *, timeout_s: float, rule: str = "") -> Any:
+    async def ask(self, about: Literal["summary", "status", "why-not", "alerts"], *, timeout_s: float, rule: str = "") -> Any:
         """Ask the loop something.
 
         Raises:

@@ -38,6 +38,7 @@ from engine.pipeline.intake import (
     JournalNote,
     OperatorCommand,
     Question,
+    RetainedDiffers,
     RulesAccepted,
     StaleFacts,
 )
@@ -209,7 +210,7 @@ class Loop:
     # -- receive ------------------------------------------------------------------------------------------------------
 
     def _receive(self, turn: Turn, entry: Entry) -> None:
-        match entry:
+        match entry:  # ClockStepped came before all others
             case FromSource():
                 self._take(turn, entry.facts)
                 turn.batch.cursors |= {} if entry.cursor is None else {entry.source: entry.cursor}
@@ -217,6 +218,8 @@ class Loop:
                 self._take(turn, self.actions.take_end(turn, entry))
             case StaleFacts():
                 self._take(turn, self._retractions(turn, entry))
+            case RetainedDiffers():
+                self.alerts.reconcile(turn, entry.difference)
             case RulesAccepted():
                 self._replace_rules(turn, entry)
             case OperatorCommand():
@@ -228,8 +231,6 @@ class Loop:
                 turn.batch.memory.update(entry.memory)
             case Question():
                 turn.questions.append(entry)
-            case ClockStepped():
-                pass  # before all others
 
     def _replace_rules(self, turn: Turn, accepted: RulesAccepted) -> None:
         """Other rules from now on; what is unchanged keeps its state."""
@@ -340,12 +341,15 @@ class Loop:
 
     def _answer(self, turn: Turn) -> None:
         for question in turn.questions:
-            if not question.answer.done():
-                question.answer.set_result(
-                    why_not(turn.core, question.rule)
-                    if question.about == "why-not"
-                    else self._report(turn, in_full=question.about == "status")
-                )
+            if question.answer.done():
+                continue
+            match question.about:
+                case "why-not":
+                    question.answer.set_result(why_not(turn.core, question.rule))
+                case "alerts":
+                    question.answer.set_result(self.alerts.known(turn))
+                case _:
+                    question.answer.set_result(self._report(turn, in_full=question.about == "status"))
 
     def _report(self, turn: Turn, *, in_full: bool) -> Report:
         core = turn.core

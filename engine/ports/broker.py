@@ -103,8 +103,6 @@ class KnownAlerts:
     last_seq: int
     """The highest number given to a message by then."""
     now: Micros
-    settled: bool
-    """False for a while after a start: what is not known yet may still be found out."""
 
 
 class RetainedReader(Protocol):
@@ -121,7 +119,7 @@ class AlertRecords(Protocol):
     def topics(self) -> Sequence[str]:
         """Topic filters under which alerts are retained."""
 
-    def begin(self, *, everything: bool) -> RetainedReader:
+    async def begin(self, *, everything: bool) -> RetainedReader:
         """Begin a comparison with what is known now. `everything`: publish all that fires anew."""
 
     async def finish(self, reader: RetainedReader, *, complete: bool) -> bool:
@@ -149,6 +147,9 @@ class Publisher(Protocol):
 
     def announce(self) -> None:
         """The status changed: publish it soon. Many calls in a row may give one message."""
+
+    def republish(self) -> None:
+        """Publish every alert that fires anew, now or once connected."""
 
     async def run(self, outbox: Outbox) -> None:
         """Publish until cancelled; reconnect by itself, for ever, with growing pauses."""

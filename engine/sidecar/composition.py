@@ -44,7 +44,7 @@ from engine.facts.timestamps import Micros
 from engine.messages.commands import CommandMessage
 from engine.messages.topics import host_topic, reply_topic
 from engine.ports.actions import Action
-from engine.ports.broker import CommandHandler, LinkState, Publisher, StatusSource
+from engine.ports.broker import AlertRecords, CommandHandler, LinkState, Publisher, StatusSource
 from engine.ports.clock import Clock
 from engine.ports.sources import FactSource
 from engine.settings import Settings
@@ -179,7 +179,9 @@ class Broker:
     _topic: str
     _clock: Clock
 
-    def publisher(self, link: LinkState, *, status: StatusSource, will: StatusSource, on_command: CommandHandler) -> Publisher:
+    def publisher(
+        self, link: LinkState, *, status: StatusSource, will: StatusSource, on_command: CommandHandler, alerts: AlertRecords
+    ) -> Publisher:
         """What drains an outbox into it; not connected yet."""
         return MqttPublisher(
             self._settings,
@@ -187,6 +189,7 @@ class Broker:
             status=status,
             will=will,
             clock=self._clock,
+            alerts=alerts,
             on_command=on_command,
             connect=self._connect,
             state=link,

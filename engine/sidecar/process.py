@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -29,11 +30,13 @@ from engine.pipeline.turn import Options
 from engine.ports.broker import LinkState
 from engine.ports.clock import SystemClock
 from engine.settings import Settings
+from engine.sidecar import retained_alerts
 from engine.sidecar.banner import modes, not_read
 from engine.sidecar.command_gate import MEMORY as COMMANDS_MEMORY
 from engine.sidecar.commands import Commands
 from engine.sidecar.composition import Broker, broker_of, compose
 from engine.sidecar.freeze import Freeze
+from engine.sidecar.retained_alerts import RetainedAlerts
 from engine.sidecar.rule_reload import Start, follow_rules
 from engine.sidecar.sidecar import build_sidecar
 from engine.sidecar.status import Status, announce
@@ -144,7 +147,11 @@ class Process:
             remembered=self._state.memory.get(COMMANDS_MEMORY),
         )
         self._publisher = broker.publisher(
-            self._link, status=self._status.message, will=self._status.will, on_command=commands.receive
+            self._link,
+            status=self._status.message,
+            will=self._status.will,
+            on_command=commands.receive,
+            alerts=RetainedAlerts(self.sidecar.intake, clock, settings.host, self._state.memory.get(retained_alerts.MEMORY)),
         )
 
     async def run(self, stop: asyncio.Event) -> int:
@@ -179,7 +186,7 @@ class Process:
         start("publisher", self._publisher.run(sidecar.writer))
         if self._broker.embedded is not None:
             start("own-broker", self._broker.watch(self._link))
-        start("status", StatusSocket(self._settings.state / "status.sock", self._status.answer).run())
+        start("status", StatusSocket(self._settings.state / "status.sock", self._answer).run())
         start("announcements", announce(self._status, self._publisher, sidecar))
         start("stale", self._retract_stale())
         start("clock", watch_clock(self._clock, sidecar.intake, self._connectors.clock_stepped, boot=self._boot))
@@ -211,6 +218,12 @@ class Process:
                 await self.sidecar.intake.put(AlarmTest(f"every-{now // SECOND}"))
                 due = now + every
             due = min(due, now + every)  # a clock that was set back puts nothing off beyond its interval
+
+    async def _answer(self, question: dict[str, Any]) -> dict[str, Any]:
+        if question.get("ask") == "republish":
+            self._publisher.republish()
+            return {"connected": self._link.connected}
+        return await self._status.answer(question)
 
     def _show(self) -> None:
         show, settings, loaded = self._plan.show, self._settings, self._plan.start.loaded

@@ -63,14 +63,14 @@ class Records(AlertRecords):
         self.firing.pop(row.topic, None)
         await self.outbox.put(row)
 
-    def begin(self, *, everything: bool) -> RetainedReader:
+    async def begin(self, *, everything: bool) -> RetainedReader:
         firing = {topic: AlertVersion(row.seq, START) for topic, row in self.firing.items()}
-        known = KnownAlerts(firing, last_seq=self.seq, now=SYSTEM.wall(), settled=self.settled)
+        known = KnownAlerts(firing, last_seq=self.seq, now=SYSTEM.wall())
         return Comparison(known, expiry=HOUR, everything=everything)
 
     async def finish(self, reader: RetainedReader, *, complete: bool) -> bool:
         assert isinstance(reader, Comparison)
-        found = reader.difference(complete=complete)
+        found = reader.difference(complete=complete, settled=self.settled)
         for topic in found.republish:
             self.seq += 1
             row = self.firing[topic] = alert(topic.rpartition("/")[2], self.seq)

@@ -22,10 +22,10 @@ def message(key: str, *, seq: int, status: Any = "firing", updated_at: int = NOW
 def compared(*messages: tuple[str, bytes], complete: bool = True, everything: bool = False, settled: bool = True) -> Difference:
     """What follows when `a` (number 5) and `b` (published before a restart) are known, and nothing above 10 was published."""
     firing = {"dockwarden/h/alert/r/a": AlertVersion(5, NOW), "dockwarden/h/alert/r/b": AlertVersion(0, NOW)}
-    comparison = Comparison(KnownAlerts(firing, last_seq=10, now=NOW, settled=settled), expiry=HOUR, everything=everything)
+    comparison = Comparison(KnownAlerts(firing, last_seq=10, now=NOW), expiry=HOUR, everything=everything)
     for topic, payload in messages:
         comparison.add(topic, payload)
-    return comparison.difference(complete=complete)
+    return comparison.difference(complete=complete, settled=settled)
 
 
 A, B = "dockwarden/h/alert/r/a", "dockwarden/h/alert/r/b"
