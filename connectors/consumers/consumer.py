@@ -3,12 +3,14 @@
 import asyncio
 import random
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from importlib import import_module
+from types import ModuleType
+from typing import Any, cast
 
 import aiohttp
 import structlog
 
-from connectors.consumers.alert import ALARM_TEST, Alert, read_alert, read_status
+from connectors.consumers.alert import ALARM_TEST, Alert, HostStatus, read_alert, read_status
 from connectors.consumers.config import (
     Alertmanager,
     AnyReceiver,
@@ -27,6 +29,7 @@ from connectors.consumers.receivers.http import Sender
 from connectors.consumers.receivers.pagerduty import PagerDutySender
 from connectors.consumers.receivers.webhook import WebhookSender
 from connectors.consumers.records import Changes
+from connectors.consumers.retained import Retained
 from connectors.consumers.routing import addressees
 from connectors.consumers.store import Store
 from connectors.consumers.subscriber import Subscriber
@@ -64,6 +67,7 @@ class Consumer:
         self._turn = asyncio.Lock()
         self._threads: dict[str, Threads] = {}
         self._presence = Presence(grace_s=config.gone_after_s, test_every_s=config.alarm_tests.expect_every_s)
+        self._retained = Retained()
         self._deliveries: dict[str, Delivery] = {}
         self._load(store)
 
@@ -74,6 +78,7 @@ class Consumer:
             settings,
             session_s=self._config.broker.session_s,
             handle=self.hear,
+            connected=self.connected,
             store=self._store,
             clock=self._clock,
             draw=self._draw,
@@ -96,13 +101,20 @@ class Consumer:
         async with self._turn:
             now = self._now()
             alerts: list[Alert] = []
+            statuses: list[HostStatus] = []
             for _, payload in messages:
                 alert = read_alert(payload)
                 if alert is not None:
                     alerts.append(alert)
                 elif (status := read_status(payload)) is not None:
+                    statuses.append(status)
                     alerts += self._presence.heard(status, now)
+            self._retained.heard(alerts, statuses, now)
             await self._take(alerts, now)
+
+    def connected(self) -> None:
+        """The broker is about to send what it has retained."""
+        self._retained.connected(self._now())
 
     async def look(self) -> None:
         """Do what is due by the clock."""
@@ -111,21 +123,28 @@ class Consumer:
             changes = Changes()
             for name, threads in self._threads.items():
                 changes.notes += [(name, note) for note in threads.due(now)]
-            await self._take(self._presence.due(now), now, changes)
+            alerts = self._presence.due(now)
+            if self._retained.ready(now):
+                firing = {alert.dedup_key: alert for threads in self._threads.values() for alert in threads.firing_alerts()}
+                over = self._retained.ended(firing.values())
+                if over:
+                    _log.warning("ended_unheard", alerts=len(over))
+                await self._take(alerts, now, changes, unheard=over)
+            else:
+                await self._take(alerts, now, changes)
 
-    async def _take(self, alerts: Sequence[Alert], now: float, changes: Changes | None = None) -> None:
+    async def _take(
+        self, alerts: Sequence[Alert], now: float, changes: Changes | None = None, *, unheard: Sequence[Alert] = ()
+    ) -> None:
         changes = changes or Changes()
         try:
-            known = await self._store(Store.known, {alert.dedup_key for alert in alerts}) if alerts else {}
+            known = await self._known([*alerts, *unheard])
             for alert in alerts:
-                before = changes.alerts.get(alert.dedup_key) or known.get(alert.dedup_key)
-                # Numbers of a host rise and are never used twice: what is not above the newest one was heard, or is overtaken.
-                if before is not None and before[0] >= alert.seq:
-                    continue
-                changes.alerts[alert.dedup_key] = (alert.seq, alert.status)
-                if alert.test or alert.rule == ALARM_TEST:
-                    self._tell(changes, self._presence.tested(alert.host, now), now)
-                self._tell(changes, [alert], now)
+                self._take_one(changes, alert, known.get(alert.dedup_key), now)
+            for alert in unheard:
+                # One below: should its firing message come all the same, it is news.
+                changes.alerts[alert.dedup_key] = (known.get(alert.dedup_key, (alert.seq,))[0] - 1, alert.status)
+            self._tell(changes, unheard, now)
             for name, threads in self._threads.items():
                 changes.threads |= {(name, thread): threads.stored(thread) for thread in threads.changed}
             changes.hosts = {host: self._presence.stored(host) for host in self._presence.changed}
@@ -142,6 +161,19 @@ class Consumer:
         for receiver in {receiver for receiver, _ in changes.notes}:
             if receiver in self._deliveries:
                 self._deliveries[receiver].wake()
+
+    async def _known(self, alerts: Sequence[Alert]) -> dict[str, tuple[int, str]]:
+        return await self._store(Store.known, {alert.dedup_key for alert in alerts}) if alerts else {}
+
+    def _take_one(self, changes: Changes, alert: Alert, known: tuple[int, str] | None, now: float) -> None:
+        """Numbers of a host rise and are never used twice: what is not above the newest one was heard, or is overtaken."""
+        before = changes.alerts.get(alert.dedup_key) or known
+        if before is not None and before[0] >= alert.seq:
+            return
+        changes.alerts[alert.dedup_key] = (alert.seq, alert.status)
+        if alert.test or alert.rule == ALARM_TEST:
+            self._tell(changes, self._presence.tested(alert.host, now), now)
+        self._tell(changes, [alert], now)
 
     def _tell(self, changes: Changes, alerts: Sequence[Alert], now: float) -> None:
         for alert in alerts:
@@ -240,13 +272,21 @@ def check_secrets(config: Config) -> list[str]:
 
 
 def _apprise(receiver: Apprise, clock: Clock, runbooks_url: str) -> Sender:
-    # Imported where it is used: the pager needs neither apprise nor what it does to requests.
-    from connectors.consumers.receivers.apprise_chat import AppriseSender  # noqa: PLC0415
-
-    return AppriseSender(receiver.url_file, timeout_s=receiver.timeout_s, clock=clock, runbooks_url=runbooks_url)
+    make = _apprise_chat().AppriseSender
+    return cast("Sender", make(receiver.url_file, timeout_s=receiver.timeout_s, clock=clock, runbooks_url=runbooks_url))
 
 
 def _check_apprise(address: str) -> None:
-    from connectors.consumers.receivers.apprise_chat import check_address  # noqa: PLC0415  as above
+    _apprise_chat().check_address(address)
 
-    check_address(address)
+
+def _apprise_chat() -> ModuleType:
+    """Imported where it is used: the pager needs neither apprise nor what is done to requests.
+
+    Raises:
+        SettingsError: apprise is not installed.
+    """
+    try:
+        return import_module("connectors.consumers.receivers.apprise_chat")
+    except ModuleNotFoundError as error:
+        raise SettingsError(f"{error.name} is not installed: pip install 'dockwarden[consumers]'") from error

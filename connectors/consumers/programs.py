@@ -124,7 +124,7 @@ def run_program(program: Program, config: Config) -> int:
     faults = check_secrets(config)
     if faults:
         raise SettingsError("\n".join(faults))
-    with _open(config) as store:
+    with _open(config, create=True) as store:
         lock = config.state / "lock"
         with lock.open("w") as file:
             try:
@@ -150,8 +150,12 @@ async def _run(consumer: Consumer) -> None:
         work.result()
 
 
-def _open(config: Config) -> Store:
-    return Store(config.state / "queues.sqlite", max_rows=config.queue_rows, max_bytes=config.queue_bytes)
+def _open(config: Config, *, create: bool = False) -> Store:
+    """The queues. Who only looks makes none: they would belong to the wrong user."""
+    path = config.state / "queues.sqlite"
+    if not create and not path.exists():
+        raise SettingsError(f"there are no queues in {config.state} (state): nothing has run with this configuration yet")
+    return Store(path, max_rows=config.queue_rows, max_bytes=config.queue_bytes)
 
 
 def _show_status(config: Config, output: str) -> int:

@@ -48,6 +48,7 @@ class Subscriber:
         settings: of the broker.
         session_s: seconds that the broker keeps the session.
         handle: stores messages.
+        connected: called when a connection stands, before anything that is retained comes.
         store: where replies stand that are to be published.
         clock: of the program.
         draw: gives numbers in [0, 1), for the jitter.
@@ -59,6 +60,7 @@ class Subscriber:
         *,
         session_s: int,
         handle: Handler,
+        connected: Callable[[], None],
         store: StoreThread,
         clock: Clock,
         draw: Callable[[], float],
@@ -66,6 +68,7 @@ class Subscriber:
         self._settings = settings
         self._session_s = session_s
         self._handle = handle
+        self._connected = connected
         self._store = store
         self._clock = clock
         self._draw = draw
@@ -104,6 +107,7 @@ class Subscriber:
         client = await self._client()
         try:
             await enter(client, self._settings)
+            self._connected()
             codes: Sequence[ReasonCode | int] = await client.subscribe([(topic, 1) for topic in TOPICS])
             for topic, code in zip(TOPICS, codes, strict=False):
                 if (code.value if isinstance(code, ReasonCode) else code) >= _FAILURE:

@@ -13,6 +13,7 @@ from typing import Any
 from connectors.consumers.alert import Alert, alert_from_data, rank
 from connectors.consumers.notes import Kind, Note
 from connectors.consumers.summary import summary_line
+from engine.messages.topics import level_text
 
 MAX_THREADS = 5_000
 """Of one receiver; beyond it the one that was quiet longest goes, ended ones first."""
@@ -111,6 +112,15 @@ class Threads:
         for thread in self._threads.values():
             if thread.firing and thread.hold_until is None:
                 yield thread.data
+
+    def firing_alerts(self) -> Iterator[Alert]:
+        """Every alert that fires; of those that do not tell most, only the identity is right."""
+        for thread in self._threads.values():
+            for dedup_key, severity in thread.firing.items():
+                host = level_text(dedup_key.partition("/")[0])
+                alert = alert_from_data({**thread.data, "dedup_key": dedup_key, "severity": severity, "host": host})
+                if alert is not None:
+                    yield alert
 
     def take(self, alert: Alert, now: float, release_at: float | None = None) -> list[Note]:
         """An alert that is news.

@@ -94,4 +94,11 @@ def test_the_installed_program_checks_and_tests_its_own_rules(program: Path, tmp
     assert str(program.parents[1]) in _run(program.parent / "python", "-c", _WHERE, cwd=tmp_path, within_s=ASK_S).stdout
 
 
+def test_the_consumers_are_programs_of_the_wheel(program: Path, tmp_path: Path) -> None:
+    """`dockwarden-pager` and `dockwarden-chat` stand beside `dockwarden`, and say what is wrong with a configuration."""
+    for name in ("dockwarden-pager", "dockwarden-chat"):
+        asked = _run(program.with_name(name), "check", "--config", tmp_path / "none.yaml", cwd=tmp_path, within_s=ASK_S)
+        assert (asked.returncode, "name the file with --config" in asked.stderr) == (2, True), asked.stderr
+
+
 _WHERE = "from engine.rules.shipped import shipped_rules; print(shipped_rules())"

@@ -247,3 +247,29 @@ async def test_no_secret_reaches_the_logs(
     logged = "".join(capfd.readouterr())
     assert re.search("not_delivered", logged)
     assert "T0P-S3CRET" not in logged + str(errors)
+
+
+async def test_an_alert_that_ended_while_nobody_listened_is_resolved(
+    broker: ScratchBroker, receiver: HttpReceiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end is neither queued nor retained any more: what the broker keeps of a host that is there is the truth."""
+    monkeypatch.setattr("connectors.consumers.retained.WAIT_S", 0.5)
+    monkeypatch.setattr("connectors.consumers.retained.QUIET_S", 0.2)
+    chosen = config(tmp_path, broker, {"oncall": _pagerduty(tmp_path, receiver)})
+    online = status_event(StatusData(state="online", host="web-7", version="1"), at=START, event_id="1")
+
+    def put(topic: str, payload: bytes) -> None:
+        single(topic, payload, qos=1, retain=True, hostname=broker.host, port=broker.port)
+
+    await asyncio.to_thread(put, online.topic, online.payload)
+    async with consuming(chosen):
+        await publish(broker, 1, key="ended")
+        await publish(broker, 2, key="fires")
+        await _posts(receiver, 2)
+        with opened(chosen) as store:
+            await until(lambda: store.receiver_states(["oncall"])[0].taken == 2, what="both deliveries")
+    await asyncio.to_thread(put, "dockwarden/web-7/alert/restart-loop/ended", b"")
+    async with consuming(chosen):
+        await _posts(receiver, 3)
+    assert (receiver.bodies[2]["event_action"], receiver.bodies[2]["dedup_key"]) == ("resolve", "web-7/restart-loop/ended")
+    assert len(receiver.posts) == 3
