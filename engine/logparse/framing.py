@@ -123,6 +123,8 @@ def unwrap_kernel(line: str) -> Frame | None:
     (kernel/printk/printk.c, devkmsg_write). Where the form shows the priority, it tells them apart.
     """
     line = line.strip()
+    if line[:1] == "[" and (frame := _bracket(line, "bare", "", None)) is not None:
+        return frame
     # Most patterns can begin with one sort of character only; asking for it first spares most of them.
     if line[:1].isdecimal() and (record := _KMSG.match(line)) is not None:
         if int(record[1]) > 7:  # noqa: PLR2004 -- levels are 0 to 7, facilities count in eights above
@@ -141,7 +143,7 @@ def unwrap_kernel(line: str) -> Frame | None:
     if line[:1].isdecimal() and (iso := _ISO_DMESG.match(line)) is not None:
         at, seconds = _moment(iso["iso"], iso["zone"])
         return Frame(_without_caller(line[iso.end() :]), "iso", "", at, "wall", seconds)
-    return _bracket(line, "bare", "", None) or _console(line) or Frame(_without_caller(line))
+    return _bracket(line, "bare", "", None) or _console(line) or Frame(_without_caller(line))  # behind `<4>`, or `kern :warn :`
 
 
 def _console(line: str) -> Frame | None:

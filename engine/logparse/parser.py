@@ -11,8 +11,8 @@ from engine.logparse.framing import MAX_LINE_CHARS, Frame, clean, unwrap_kernel
 from engine.logparse.kernel import read_kernel
 from engine.logparse.kubelet import read_kubelet
 from engine.logparse.prefilter import TRIGGERS
-from engine.logparse.reading import LogSource, make_fact
-from engine.logparse.records import read_klog, read_logrus, without_container_log
+from engine.logparse.reading import LogSource, Reading, make_fact, remembering
+from engine.logparse.records import read_klog, read_logrus, split_klog, split_logrus, without_container_log
 from engine.logparse.reports import Report, Reports
 
 
@@ -55,16 +55,31 @@ class LineParser:
         if frame is None:
             return None
         step = reports.read(frame, received_at)
-        reading = step.answer if step.part else read_kernel(frame.text)
+        reading = step.answer if step.part else _kernel(frame.text)
         return None if reading is None else make_fact("kernel", reading, line, frame.at or received_at)
+
+
+def _read_dockerd(text: str) -> tuple[Reading | None, datetime | None]:
+    record = read_logrus(text)
+    return read_dockerd(record), record.at
+
+
+def _read_kubelet(text: str) -> tuple[Reading | None, datetime | None]:
+    record = read_klog(text)
+    return read_kubelet(record), record.at
+
+
+_dockerd = remembering(_read_dockerd)
+_kubelet = remembering(_read_kubelet)
+_kernel = remembering(read_kernel)
 
 
 def read_daemon(source: LogSource, line: str, received_at: datetime) -> Fact | None:
     """The fact that a line of dockerd or the kubelet makes; in their logs every problem is one line."""
     line = without_container_log(clean(line))
-    record = read_klog(line) if source == "kubelet" else read_logrus(line)
-    reading = read_kubelet(record) if source == "kubelet" else read_dockerd(record)
-    return None if reading is None else make_fact(source, reading, line, record.at or received_at)
+    text, at = split_klog(line) if source == "kubelet" else split_logrus(line)
+    reading, own_at = _kubelet(text) if source == "kubelet" else _dockerd(text)
+    return None if reading is None else make_fact(source, reading, line, at or own_at or received_at)
 
 
 class ReportAssembler:
@@ -114,7 +129,7 @@ class ReportAssembler:
             frame = frame._replace(clock="wall", seconds=received_at.timestamp())
         step = self._reports.read(frame, received_at)
         facts = [fact for report in step.ended for fact in _facts(report)]
-        if not step.part and (reading := read_kernel(frame.text)) is not None:
+        if not step.part and (reading := _kernel(frame.text)) is not None:
             facts.append(make_fact("kernel", reading, line, frame.at or received_at))
         return facts
 

@@ -42,11 +42,18 @@ _CONSOLE = re.compile(
     re.ASCII,
 )
 
+_USUAL = re.compile(
+    r'level=\w{1,16} msg=(?:"([^"\\]*(?:\\.[^"\\]*)*)"|([^\s"=]{1,64}))(?=$| [\w.-]{1,64}=)', re.ASCII | re.DOTALL
+)
+"""A record as logrus writes it behind its time, up to its message."""
+
+_STAMPED = re.compile(r'(?:[^{"=]{0,300}\s)?time="([^"\\]{1,64})" (?=level=)', re.ASCII)
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?)(Z|[+-]\d\d:\d\d)", re.ASCII)
 
-_KLOG = re.compile(r"(?:[^\t]{0,300}?\s)?[IWEF]\d{4} \d\d:\d\d:\d\d\.\d{1,9}\s+\d{1,10} [\w.-]{1,128}:\d{1,7}\] ?", re.ASCII)
+_KLOG = re.compile(r"(?:[^\t]{0,300}? )?[IWEF]\d{4} \d\d:\d\d:\d\d\.\d{1,9}\s+\d{1,10} [\w.-]{1,128}:\d{1,7}\] ?", re.ASCII)
 """klog's header: `I0617 03:05:13.803095    5478 eviction_manager.go:346] `. It has neither year nor zone."""
 
+_SOME_HEADER = "E0101 00:00:00.000000 1 a.go:1] "
 _CONTINUED = re.compile(r"(?:[^\t]{0,200}: )?\t")
 _QUOTED = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"(?=\s|$)', re.DOTALL)
 _CLOSED = re.compile(r'[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
@@ -146,8 +153,18 @@ def without_container_log(line: str) -> str:
     return line if found is None else line[found.end() :]
 
 
+def split_logrus(line: str) -> tuple[str, datetime | None]:
+    """A line of dockerd in its part that comes again when the same happens again, and its time where that stands before it."""
+    found = _STAMPED.match(line)
+    return (line, None) if found is None else (line[found.end() :], _time(found[1]))
+
+
 def read_logrus(line: str) -> Record:
     """A line of dockerd or containerd: JSON, `key="value"`, or any other text, which is all message."""
+    if (usual := _USUAL.match(line)) is not None:
+        quoted, word = usual.groups()
+        rest = line[usual.end() :]
+        return Record(unquote(quoted) if quoted else word or "", pairs(rest) if rest else {})
     if '"msg"' in line and _JSON.match(line) is not None and (record := _from_json(line)) is not None:
         return record
     if "=" not in line or (begin := _LOGFMT.search(line)) is None:
@@ -160,6 +177,13 @@ def read_logrus(line: str) -> Record:
     values = pairs(line)
     message = values.pop("msg", "")
     return Record(_torn(line, "msg") or message, values, _time(values.get("time", "")))
+
+
+def split_klog(line: str) -> tuple[str, datetime | None]:
+    """Likewise of the kubelet; its header becomes one that is always the same. klog's time has neither year nor zone: none."""
+    if '"msg"' in line or (header := _KLOG.match(line)) is None:
+        return line, None
+    return f"{_SOME_HEADER}{line[header.end() :]}", None
 
 
 def read_klog(line: str) -> Record:

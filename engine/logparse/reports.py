@@ -11,10 +11,12 @@ from typing import NamedTuple
 
 from engine.logparse.framing import Frame, may_follow
 from engine.logparse.memory import Part, Scope, is_filler, read_part, read_slab_cache, read_slab_failure
-from engine.logparse.reading import MAX_TEXT_CHARS, Fields, Reading
+from engine.logparse.reading import MAX_TEXT_CHARS, Fields, Reading, remembering
 
 MAX_REPORT_LINES = 20_000
 """Lines of one report, at most: a table of 16,000 tasks and what is around it. What goes on longer is no report."""
+
+_part = remembering(read_part)
 
 _SHARED = ("container_id", "pod_uid", "qos", "runtime", "task_cgroup", "limit_cgroup", "oom_memcg", "task_memcg")
 """What a later line of a report gets of the cgroup that an earlier one named."""
@@ -109,7 +111,7 @@ class Reports:
 
     def read(self, frame: Frame, arrived: datetime) -> Step:
         """One more line."""
-        part = read_part(frame.text)
+        part = _part(frame.text)
         failure = read_slab_failure(frame.text) if part is None else None
         cache = read_slab_cache(frame.text) if part is None and failure is None and self._slab is not None else None
         ended: tuple[Report, ...] = ()
