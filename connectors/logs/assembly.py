@@ -5,7 +5,7 @@ its name, and ids that are the same when the same lines are read again, so that 
 restart emits nothing twice.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
 
@@ -25,6 +25,9 @@ class LineAssembler(Protocol):
     @property
     def pending_since(self) -> datetime | None:
         """Time of the first line of the report under way, None when there is none."""
+
+    def pick(self, lines: Sequence[bytes]) -> Iterable[int]:
+        """Numbers of the lines to feed, each before the next one is asked for; the others would bring nothing."""
 
     def feed(self, line: str, received_at: datetime) -> list[Fact]:
         """The facts that this line completes."""
@@ -54,6 +57,10 @@ class Assembly(Generic[Mark]):
     def held(self) -> Mark | None:
         """First line of the report under way: a cursor must not go beyond it, or a restart would lose the report."""
         return self._held
+
+    def pick(self, lines: Sequence[bytes]) -> Iterable[int]:
+        """Numbers of the lines to feed, in order, each before the next one is asked for."""
+        return self._assembler.pick(lines)
 
     def feed(self, line: str, at: datetime, mark: Mark) -> list[Fact]:
         """The facts that this line completes. `at` is the line's own time where the log knows it, else when it was read."""

@@ -7,7 +7,7 @@ from connectors.logs.kmsg import KMSG, KernelRing
 from connectors.logs.rotation import is_character_device
 from connectors.logs.tail import FileTail
 from engine.errors import SettingsError
-from engine.logparse import ReportAssembler
+from engine.logparse import ReportAssembler, WantedLines
 from engine.ports.clock import Clock
 from engine.ports.sources import FactSource
 
@@ -24,7 +24,7 @@ MATCHES: dict[LogKind, tuple[str, ...]] = {
 """What journalctl selects. Of that, only what the unit's own processes print is evidence."""
 
 
-def make_log_source(kind: LogKind, where: str, *, clock: Clock) -> FactSource | None:
+def make_log_source(kind: LogKind, where: str, *, clock: Clock, wanted: WantedLines | None = None) -> FactSource | None:
     """The source of a log, or None when it is off.
 
     Args:
@@ -32,6 +32,7 @@ def make_log_source(kind: LogKind, where: str, *, clock: Clock) -> FactSource | 
         where: `off`; `journald`; or a path. A character device (/dev/kmsg) is read as the kernel's ring buffer, anything else is
             followed as a file, which need not exist yet.
         clock: for the time of lines that have none, and for pauses.
+        wanted: lines that rules ask for, beside those of known messages.
 
     Raises:
         SettingsError: `where` is none of these.
@@ -39,7 +40,7 @@ def make_log_source(kind: LogKind, where: str, *, clock: Clock) -> FactSource | 
     if where == "off":
         return None
     name = NAMES[kind]
-    assembler = ReportAssembler(kind)
+    assembler = ReportAssembler(kind, wanted)
     if where == "journald":
         return Journald(assembler, matches=MATCHES[kind], name=name, source=kind, clock=clock)
     if not where.startswith("/"):

@@ -107,7 +107,8 @@ class FileTail:
         facts: list[Fact] = []
         now = event_time(self._clock)
         damaged = 0
-        for place, raw in lines:
+        for number in self._assembly.pick([raw for _, raw in lines]):  # all of them where one is damaged
+            place, raw = lines[number]
             text, broken = decode(raw)
             damaged += broken
             found = self._assembly.feed(text, now, place)

@@ -170,3 +170,14 @@ class KubeletEvent(LogFact):
     freed: int | None = Field(default=None, description="Bytes it freed.")
     last_seen: str | None = Field(default=None, description="How long ago PLEG was last active, as the kubelet writes it.")
     threshold: str | None = None
+
+
+class LogLine(LogFact):
+    """A line of a log that a rule asks for by its text; lines that no rule asks for are no facts."""
+
+    KIND: ClassVar[str] = "log_line"
+
+    log: str = Field(description="Which log: kernel, dockerd, kubelet, or a named log.")
+    unit: str | None = Field(default=None, description="Unit of systemd that wrote it, where the log knows it.")
+    process: str | None = Field(default=None, description="Program that wrote it, where the log knows it.")
+    level: str | None = Field(default=None, description="As the daemon writes it: info, warning, error, …")

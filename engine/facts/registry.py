@@ -10,7 +10,7 @@ from engine.errors import BadFactError
 from engine.facts.base import Fact, Retraction, StateFact
 from engine.facts.docker import Container, ContainerEvent, Daemon, DaemonChange, MountLeak
 from engine.facts.host import Disk, Host, HostChange, ProcessFiles, Sockets, Source
-from engine.facts.logs import DaemonLog, KernelEvent, KubeletEvent
+from engine.facts.logs import DaemonLog, KernelEvent, KubeletEvent, LogLine
 from engine.facts.outcomes import ActionResult, Alert
 
 BUILT_IN: tuple[type[Fact], ...] = (
@@ -21,6 +21,7 @@ BUILT_IN: tuple[type[Fact], ...] = (
     KernelEvent,
     DaemonLog,
     KubeletEvent,
+    LogLine,
     MountLeak,
     Disk,
     ProcessFiles,

@@ -4,7 +4,8 @@ A line passes `prefilter` (is it worth a look), `framing` or `records` (what sta
 messages: `kernel`, `memory` joined by `reports`, `dockerd`, `kubelet`.
 """
 
-from engine.logparse.parser import LineParser, ReportAssembler
+from engine.logparse.parser import LineParser, ReportAssembler, class_of
+from engine.logparse.prefilter import Wanted, WantedLines
 from engine.logparse.reading import LogSource
 
-__all__ = ["LineParser", "LogSource", "ReportAssembler"]
+__all__ = ["LineParser", "LogSource", "ReportAssembler", "Wanted", "WantedLines", "class_of"]

@@ -202,7 +202,9 @@ def read_no_space(message: str, values: dict[str, str], *, kubelet: bool = False
         return "cgroup_enospc", found_fields({"container_id": named or context.container_id})
     of = _OF_CONTAINER.match(path)
     named = of["id"] if of is not None else context.container_id
-    beside = next(
-        (values[key] for key in ("container", "id", "containerID", "container_id") if _ID.fullmatch(values.get(key, ""))), None
-    )
-    return "enospc", found_fields({"container_id": named or beside})
+    return "enospc", found_fields({"container_id": named or container_beside(values)})
+
+
+def container_beside(values: dict[str, str]) -> str | None:
+    """The container that the values beside a message name, None where they name none."""
+    return next((values[key] for key in CONTAINER_KEYS if _ID.fullmatch(values.get(key, ""))), None)

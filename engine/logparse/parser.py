@@ -3,15 +3,18 @@
 Knows how framing, records and readers follow one another, and no message itself.
 """
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from engine.facts import Fact
+from engine.facts.logs import LogLine
 from engine.logparse.dockerd import read_dockerd
+from engine.logparse.error_chain import container_beside
 from engine.logparse.framing import MAX_LINE_CHARS, Frame, clean, unwrap_kernel
 from engine.logparse.kernel import read_kernel
 from engine.logparse.kubelet import read_kubelet
-from engine.logparse.prefilter import TRIGGERS
-from engine.logparse.reading import LogSource, Reading, make_fact, remembering
+from engine.logparse.prefilter import LineFilter, WantedLines
+from engine.logparse.reading import MAX_TEXT_CHARS, LogSource, Reading, make_fact, remembering
 from engine.logparse.records import read_klog, read_logrus, split_klog, split_logrus, without_container_log
 from engine.logparse.reports import Report, Reports
 
@@ -26,7 +29,7 @@ class LineParser:
 
     def __init__(self, source: LogSource) -> None:
         self._source = source
-        self._triggers = TRIGGERS[source]
+        self._filter = LineFilter(source)
         self._reports = Reports() if source == "kernel" else None
 
     def feed(self, line: str, received_at: datetime) -> Fact | None:
@@ -40,10 +43,7 @@ class LineParser:
             line = line[:MAX_LINE_CHARS]
         if self._reports is not None and self._reports.pending:
             return self._kernel(line, received_at, self._reports)
-        for trigger in self._triggers:
-            if trigger in line:
-                break
-        else:
+        if not self._filter.is_worth_reading(line):
             return None
         if self._reports is not None:
             return self._kernel(line, received_at, self._reports)
@@ -82,6 +82,32 @@ def read_daemon(source: LogSource, line: str, received_at: datetime) -> Fact | N
     return None if reading is None else make_fact(source, reading, line, at or own_at or received_at)
 
 
+def log_line(source: LogSource, line: str, received_at: datetime) -> LogLine:
+    """The `log_line` fact of a line: for the kernel, its message; for a daemon, its record as it was written."""
+    if source == "kernel":
+        return LogLine(at=received_at, source=source, log=source, text=line[:MAX_TEXT_CHARS])
+    line = without_container_log(line)
+    record = read_klog(line) if source == "kubelet" else read_logrus(line)
+    return LogLine(
+        at=record.at or received_at,
+        source=source,
+        log=source,
+        process=source,
+        text=line[:MAX_TEXT_CHARS],
+        level=record.values.get("level"),
+        container_id=container_beside(record.values),
+    )
+
+
+def class_of(source: LogSource, line: str, at: datetime) -> str | None:
+    """Class of the fact that one line of a log makes by itself, None when it makes none.
+
+    For the check of rules: whether a source can make a fact of this text, and which.
+    """
+    fact = LineParser(source).feed(line, at)
+    return None if fact is None else str(fact.to_json_dict()["class"])
+
+
 class ReportAssembler:
     """Reads one live log.
 
@@ -91,15 +117,33 @@ class ReportAssembler:
     something else, or by `flush`.
     """
 
-    def __init__(self, source: LogSource) -> None:
+    def __init__(self, source: LogSource, wanted: WantedLines | None = None) -> None:
+        """`wanted`: what rules ask for besides; such a line is a `log_line` fact, too."""
         self._source = source
-        self._triggers = TRIGGERS[source]
+        self._filter = LineFilter(source, wanted)
         self._reports = Reports()
 
     @property
     def pending_since(self) -> datetime | None:
         """When the first line of the report under way arrived; None when nothing is held back."""
         return self._reports.pending_since
+
+    def pick(self, lines: Sequence[bytes]) -> Iterator[int]:
+        """Numbers, from 0, of the lines to feed, in order; the others would bring nothing.
+
+        Feed each before asking for the next one: behind the first line of a report, every line counts until it ends.
+        """
+        reports = self._reports
+        number = 0
+        for picked in self._filter.pick(lines):
+            while number < picked and reports.pending:
+                yield number
+                number += 1
+            yield picked
+            number = picked + 1
+        while number < len(lines) and reports.pending:
+            yield number
+            number += 1
 
     def feed(self, line: str, received_at: datetime) -> list[Fact]:
         """The facts that this line completes. Takes any string.
@@ -110,16 +154,16 @@ class ReportAssembler:
         """
         if len(line) > MAX_LINE_CHARS:
             line = line[:MAX_LINE_CHARS]
-        if not self._reports.pending:
-            for trigger in self._triggers:
-                if trigger in line:
-                    break
-            else:
-                return []
-        if self._source != "kernel":
-            fact = read_daemon(self._source, line, received_at)
-            return [] if fact is None else [fact]
-        return self._kernel(clean(line), received_at)
+        if not self._reports.pending and not self._filter.is_worth_reading(line):
+            return []
+        line = clean(line)
+        if self._source == "kernel":
+            return self._kernel(line, received_at)
+        fact = read_daemon(self._source, line, received_at)
+        facts: list[Fact] = [] if fact is None else [fact]
+        if self._filter.is_asked_for(line):
+            facts.append(log_line(self._source, line, received_at))
+        return facts
 
     def _kernel(self, line: str, received_at: datetime) -> list[Fact]:
         frame = unwrap_kernel(line)
@@ -128,9 +172,11 @@ class ReportAssembler:
         if frame.clock in ("none", "delta"):
             frame = frame._replace(clock="wall", seconds=received_at.timestamp())
         step = self._reports.read(frame, received_at)
-        facts = [fact for report in step.ended for fact in _facts(report)]
+        facts: list[Fact] = [fact for report in step.ended for fact in _facts(report)]
         if not step.part and (reading := _kernel(frame.text)) is not None:
             facts.append(make_fact("kernel", reading, line, frame.at or received_at))
+        if self._filter.is_asked_for(frame.text):
+            facts.append(log_line("kernel", frame.text, frame.at or received_at))
         return facts
 
     def flush(self, now: datetime) -> list[Fact]:  # noqa: ARG002 -- a protocol of sources: they keep the time, and may hand it on

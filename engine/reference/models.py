@@ -24,6 +24,7 @@ EMITTED_BY = {
     "kernel_event": "the kernel log: `/dev/kmsg`, a file, or journald",
     "daemon_log": "dockerd's log: a file or journald",
     "kubelet_event": "kubelet's log: a file or journald",
+    "log_line": "the kernel's, dockerd's and the kubelet's log: lines that a rule asks for by a condition on `text`",
     "mount_leak": "mount namespaces: `/proc/PID/mountinfo`, in a slow sweep and after a failed deletion",
     "disk": "file systems: statvfs, with a trend over the last measurements",
     "process_files": "processes: `/proc/PID/fd` and `/proc/PID/limits`",

@@ -1,4 +1,4 @@
-"""What the operators of conditions mean: one meaning for the check of rules and for the core. The only module that imports re2.
+"""What the operators of conditions mean: one meaning for the check of rules and for the core. Alone in its room, it imports re2.
 
 Regular expressions are RE2's, linear in the text whatever the expression: https://github.com/google/re2/wiki/Syntax (no
 back-references, no look-around). Knows nothing of facts, patterns or memory.

@@ -41,6 +41,7 @@ from connectors.sources.proc import Stat
 from engine.errors import BrokerError, DockerError, SettingsError
 from engine.facts.docker import Container
 from engine.facts.timestamps import Micros
+from engine.logparse import WantedLines
 from engine.messages.commands import CommandMessage
 from engine.messages.topics import host_topic, reply_topic
 from engine.ports.actions import Action
@@ -78,13 +79,16 @@ class Connectors:
             await client.close()
 
 
-def compose(settings: Settings, *, known_containers: Iterable[Container], clock: Clock) -> Connectors:
+def compose(
+    settings: Settings, *, known_containers: Iterable[Container], clock: Clock, wanted: WantedLines | None = None
+) -> Connectors:
     """Put the connectors together; nothing is read or asked before they run.
 
     Args:
         settings: of the sidecar.
         known_containers: what working memory holds from before a restart.
         clock: the time of every part.
+        wanted: lines of logs that rules ask for.
 
     Raises:
         SettingsError: an address or a place of a log cannot be understood.
@@ -139,7 +143,7 @@ def compose(settings: Settings, *, known_containers: Iterable[Container], clock:
     ]
     watching = [f"Docker at {address}"]
     for kind, where in (("kernel", settings.kernel_log), ("dockerd", settings.dockerd_log), ("kubelet", settings.kubelet_log)):
-        source = make_log_source(kind, where, clock=clock)  # type: ignore[arg-type]  # the three names are the three kinds
+        source = make_log_source(kind, where, clock=clock, wanted=wanted)  # type: ignore[arg-type]  # the three names are the three kinds
         if source is not None:
             sources.append(source)
             watching.append(f"{kind} log: {where}")

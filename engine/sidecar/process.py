@@ -23,6 +23,7 @@ from engine.journal.audit_trail import explain_alert
 from engine.journal.fact_log import RECORDING_FOLDER, FactLog
 from engine.journal.records import Bounds, CoreKey
 from engine.journal.store import Journal
+from engine.logparse import WantedLines
 from engine.messages.topics import host_topic
 from engine.pipeline import alarm_test
 from engine.pipeline.intake import AlarmTest, StaleFacts
@@ -37,7 +38,7 @@ from engine.sidecar.commands import Commands
 from engine.sidecar.composition import Broker, broker_of, compose
 from engine.sidecar.freeze import Freeze
 from engine.sidecar.retained_alerts import RetainedAlerts
-from engine.sidecar.rule_reload import Start, follow_rules
+from engine.sidecar.rule_reload import Start, follow_rules, wanted_by
 from engine.sidecar.sidecar import build_sidecar
 from engine.sidecar.status import Status, announce
 from engine.sidecar.status_socket import StatusSocket
@@ -103,9 +104,12 @@ class Process:
         self._broker = broker
         self._state = journal.load()
         self._tasks = Tasks()
-        self._connectors = compose(settings, known_containers=known_containers(self._state.core), clock=clock)
-        freeze = Freeze(settings.state / "freeze")
         loaded = plan.start.loaded
+        self._wanted = WantedLines(wanted_by(loaded.ruleset))
+        self._connectors = compose(
+            settings, known_containers=known_containers(self._state.core), clock=clock, wanted=self._wanted
+        )
+        freeze = Freeze(settings.state / "freeze")
         self.sidecar = build_sidecar(
             loaded.ruleset,
             journal,
@@ -194,7 +198,7 @@ class Process:
             start(f"source:{source.name}", source.run(sidecar.intake.sink(source.name), self._state.cursors.get(source.name)))
         if self._settings.alarm_test_every_s is not None:
             start("alarm-test", self._repeat_alarm_test(self._settings.alarm_test_every_s))
-        start("rules", follow_rules(self._plan.start, sidecar.intake, self._clock))
+        start("rules", follow_rules(self._plan.start, sidecar.intake, self._clock, self._wanted))
 
     async def _retract_stale(self) -> None:
         """Retract what was so before the restart and nobody has reported since."""

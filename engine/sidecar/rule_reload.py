@@ -5,6 +5,7 @@ force, a restart loads it too, and a `source` fact says what is wrong, which a r
 """
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,11 @@ from engine.errors import DockwardenError, RulesError, SourceError
 from engine.facts.host import Source
 from engine.facts.timestamps import from_micros
 from engine.journal.records import AuditRow
+from engine.logparse import Wanted, WantedLines
 from engine.pipeline.intake import Intake, JournalNote, RulesAccepted
 from engine.ports.clock import Clock
+from engine.rules.log_lines import wanted_lines
+from engine.rules.model import RuleSet
 from engine.settings import Settings
 from engine.sidecar.last_good_rules import NAME, last_good, to_json
 from engine.sidecar.rule_source import GitSource, LoadedRules, RuleSource, UnusableRulesError, source_of
@@ -77,9 +81,14 @@ async def _without_asking(source: RuleSource) -> LoadedRules | None:
         return None
 
 
-async def follow_rules(start: Start, intake: Intake, clock: Clock) -> None:
-    """Follow the rules until cancelled."""
-    reload = _Reload(start, intake, clock)
+def wanted_by(rules: RuleSet) -> Iterator[Wanted]:
+    """What the rules ask of logs, as the logs' prefilter takes it."""
+    return (Wanted(*asked) for asked in wanted_lines(rules))
+
+
+async def follow_rules(start: Start, intake: Intake, clock: Clock, wanted: WantedLines) -> None:
+    """Follow the rules until cancelled. `wanted`: what they ask of logs, kept as the rules in force have it."""
+    reload = _Reload(start, intake, clock, wanted)
     await reload.begin()
     async with aclosing(start.source.changes()) as changes:
         async for _ in changes:
@@ -89,10 +98,11 @@ async def follow_rules(start: Start, intake: Intake, clock: Clock) -> None:
 class _Reload:
     """What is in force, and what was reported to be wrong."""
 
-    def __init__(self, start: Start, intake: Intake, clock: Clock) -> None:
+    def __init__(self, start: Start, intake: Intake, clock: Clock, wanted: WantedLines) -> None:
         self._start = start
         self._intake = intake
         self._clock = clock
+        self._wanted = wanted
         self._in_force = start.loaded
         self._reported: dict[Problem, str] = {}
 
@@ -121,6 +131,7 @@ class _Reload:
             await self._report("rules_repo", str(error))
             return
         if new.version != self._in_force.version:
+            self._wanted.replace(wanted_by(new.ruleset))
             await self._intake.put(RulesAccepted(new.ruleset, new.version))
             await self._note(new)
         await self._start.source.took(new)

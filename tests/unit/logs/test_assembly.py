@@ -1,5 +1,6 @@
 """connectors.logs.assembly: ids of facts, and what is held for a report."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from connectors.logs.assembly import REPORT_WAIT, Assembly
@@ -23,6 +24,10 @@ class Twice:
     """Every line is two facts."""
 
     pending_since: datetime | None = None
+
+    def pick(self, lines: Sequence[bytes]) -> Sequence[int]:
+        """All of them."""
+        return range(len(lines))
 
     def feed(self, line: str, received_at: datetime) -> list[Fact]:
         """Two facts."""

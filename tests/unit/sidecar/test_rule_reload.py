@@ -13,6 +13,7 @@ import pytest
 
 from engine.errors import DockwardenError, RulesError
 from engine.journal.reader import JournalReader
+from engine.logparse import WantedLines
 from engine.pipeline.intake import RulesAccepted
 from engine.rules.model import RuleSet
 from engine.rules.reader import RuleTexts
@@ -60,7 +61,7 @@ async def _running(tmp_path: Path, start: Start) -> AsyncIterator[House]:
     await house.intake.put(RulesAccepted(loaded.ruleset, loaded.version))
     tasks = [
         asyncio.create_task(house.loop.run(), name="loop"),
-        asyncio.create_task(follow_rules(start, house.intake, SYSTEM), name="rules"),
+        asyncio.create_task(follow_rules(start, house.intake, SYSTEM, WantedLines()), name="rules"),
     ]
     try:
         await until(lambda: "in force" in house.verdicts("rules") or "refused" in house.verdicts("rules"), what="the start")
