@@ -1,8 +1,7 @@
-"""What pyproject.toml cannot say: the rules and a recording go into the wheel.
+"""What pyproject.toml cannot say: the rules folder goes into the wheel, as `engine/shipped_rules`.
 
-They become `engine/shipped_rules` and `engine/shipped_recordings`. The rules stand at the top of the repository because operators
-read and copy them, and inside the package when it is installed, because a wheel puts nothing elsewhere. An editable installation
-reads them where they stand (engine/rules/shipped.py).
+The rules stand at the top of the repository because operators read and copy them, and inside the package when it is installed,
+because a wheel puts nothing elsewhere. An editable installation reads them where they stand (engine/rules/shipped.py).
 """
 
 import shutil
@@ -13,8 +12,6 @@ from setuptools.command.build_py import build_py
 
 RULES = Path("rules")
 INSIDE = Path("engine/shipped_rules")
-RECORDING = Path("examples/recordings/held-deletion-and-storm.jsonl")
-RECORDINGS = Path("engine/shipped_recordings")
 
 
 class BuildWithRules(build_py):
@@ -28,15 +25,11 @@ class BuildWithRules(build_py):
             # A build folder may still hold rules that have been renamed since.
             shutil.rmtree(target, ignore_errors=True)
             shutil.copytree(RULES, target, ignore=shutil.ignore_patterns(".*"))
-            recordings = Path(self.build_lib) / RECORDINGS
-            recordings.mkdir(parents=True, exist_ok=True)
-            shutil.copy(RECORDING, recordings)
 
     def get_outputs(self, include_bytecode: bool = True) -> list[str]:
         """Every file that `run` writes, for installers that keep a list."""
         rules = [str(Path(self.build_lib) / INSIDE / path.relative_to(RULES)) for path in RULES.rglob("*") if path.is_file()]
-        recording = str(Path(self.build_lib) / RECORDINGS / RECORDING.name)
-        return [*super().get_outputs(include_bytecode), *rules, recording]
+        return [*super().get_outputs(include_bytecode), *rules]
 
 
 setup(cmdclass={"build_py": BuildWithRules})

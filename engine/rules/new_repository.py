@@ -129,7 +129,8 @@ def make_repository(folder: Path, schema: str) -> str:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise DockwardenError(f"{folder} is not empty: name a folder that is not there yet")
-        shutil.copytree(shipped_rules(), folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*", "schema.json"))
+        left_out = shutil.ignore_patterns(".*", "schema.json", "demo.jsonl")
+        shutil.copytree(shipped_rules(), folder, dirs_exist_ok=True, ignore=left_out)
         for name, text in _files(schema).items():
             file = folder / name
             file.parent.mkdir(parents=True, exist_ok=True)

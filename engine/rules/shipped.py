@@ -12,7 +12,5 @@ def shipped_rules() -> Path:
 
 
 def shipped_recording() -> Path:
-    """The recording of `dockwarden demo`, likewise."""
-    name = "held-deletion-and-storm.jsonl"
-    inside = _ENGINE / "shipped_recordings" / name
-    return inside if inside.is_file() else _ENGINE.parent / "examples" / "recordings" / name
+    """The recording of `dockwarden demo`: beside the rules, where the example of the repository is linked."""
+    return shipped_rules() / "demo.jsonl"

@@ -113,3 +113,9 @@ def test_the_consumers_are_programs_of_the_wheel(program: Path, tmp_path: Path) 
 
 
 _WHERE = "from engine.rules.shipped import shipped_rules; print(shipped_rules())"
+
+
+def test_the_installed_program_tells_the_story_of_its_recording(program: Path, tmp_path: Path) -> None:
+    """`dockwarden demo` needs no checkout."""
+    shown = _run(program, "demo", "--seconds", "0", cwd=tmp_path, within_s=ASK_S)
+    assert (shown.returncode, "container-storm" in shown.stdout) == (0, True), shown.stderr
