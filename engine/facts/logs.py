@@ -108,6 +108,11 @@ class KernelEvent(LogFact):
     limit_kb: int | None = None
     failcnt: int | None = None
     kmem_usage_kb: int | None = None
+    neighbours: list[dict[str, int | str]] | None = Field(
+        default=None,
+        description="Who held the memory: of the kernel's table, the five tasks with the most, each with pid, name, rss_pages, "
+        "rss_kb, and container_id where the report tells.",
+    )
     invoked_by: str | None = Field(default=None, description="Task whose allocation invoked the OOM killer.")
     kernel_release: str | None = None
     node: int | None = Field(default=None, description="NUMA node, -1 for any.")

@@ -25,11 +25,11 @@ from engine.logparse.reading import Fields, found_fields
 Scope = Literal["memcg", "global"]
 """Whose memory ran out: a cgroup's, or the machine's (or a cpuset's, or a NUMA policy's)."""
 
-PartKind = Literal["invoked", "task_in", "oom_kill", "kill", "killed", "group", "stats", "body"]
+PartKind = Literal["invoked", "task_in", "oom_kill", "kill", "killed", "group", "stats", "body", "table", "task"]
 
 
 class Part(NamedTuple):
-    """One line of a report. `stats` and `body` are lines that only a whole report has."""
+    """One line of a report. `stats`, `table` (the head of the table of tasks) and `task` (a row) stand in whole reports only."""
 
     kind: PartKind
     fields: Fields
@@ -89,11 +89,13 @@ _CPUSET = re.compile(r".{1,64} cpuset=(?P<cpuset>\S{1,4096}) mems_allowed=", _FL
 _BODY = (
     "Mem-Info:",
     "Tasks state (memory values in pages)",
-    "[ pid ]",
-    "[  pid  ]",
     "Memory cgroup stats for ",
     "memory+swap: usage ",
 )
+
+_TABLE_HEAD = re.compile(r"\[ *pid *\](?: +[a-z_]{1,24}){5,16}", _FLAGS)
+_TASK_ROW = re.compile(r"\[ *(?P<pid>\d{1,10})\](?P<columns>(?: +-?\d{1,19}){6,16}) +(?P<name>.{1,64})", _FLAGS)
+"""mm/oom_kill.c, dump_task(): one process; how many columns stand between, and which, the head of the table says."""
 
 _FILLER = re.compile(
     # what else stands between the first and the last line: stack, registers, counters, the table
@@ -114,6 +116,8 @@ def read_part(text: str) -> Part | None:
 
     Each pattern is tried only where its words stand: nearly all messages that come here are some other part, or none.
     """
+    if text.startswith("["):
+        return _table(text)
     if " process " in text:
         if (found := _KILLED.match(text)) is not None:
             return _killed(text, found)
@@ -129,6 +133,14 @@ def read_part(text: str) -> Part | None:
     if " invoked oom-killer: " in text and (found := _INVOKED.match(text)) is not None:
         return Part("invoked", found_fields(found.groupdict()))
     return _stats(text)
+
+
+def _table(text: str) -> Part | None:
+    """The head of the table of tasks, or a row: `columns` are the numbers behind the process, `name` the task's."""
+    if (row := _TASK_ROW.match(text)) is not None:
+        return Part("task", {"pid": int(row["pid"]), "name": row["name"], "columns": row["columns"]})
+    head = _TABLE_HEAD.match(text)
+    return None if head is None else Part("table", {"columns": tuple(head[0].partition("]")[2].split()[:-1])})
 
 
 def _stats(text: str) -> Part | None:

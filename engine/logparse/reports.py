@@ -7,14 +7,22 @@ in between, unless the time of their arrival is as good as their own (a live sou
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from heapq import heappush, heappushpop
 from typing import NamedTuple
 
+from engine.logparse.cgroups import describe
 from engine.logparse.framing import Frame, may_follow
 from engine.logparse.memory import Part, Scope, is_filler, read_part, read_slab_cache, read_slab_failure
 from engine.logparse.reading import MAX_TEXT_CHARS, Fields, Reading, remembering
 
 MAX_REPORT_LINES = 20_000
 """Lines of one report, at most: a table of 16,000 tasks and what is around it. What goes on longer is no report."""
+
+MAX_NEIGHBOURS = 5
+"""Tasks of a report's table that are kept: who held the memory is among the first."""
+
+_PAGES_KB = (4, 16, 64)
+"""Sizes of a page in KiB: all machines have the first; arm64 and ppc64le may have the others."""
 
 _part = remembering(read_part)
 
@@ -44,6 +52,10 @@ class Report:
     adjacent: bool = False
     """The line before this one was `Kill process`."""
     lines: int = 0
+    columns: tuple[str, ...] = ()
+    """Of the table of tasks."""
+    tasks: list[tuple[int, int, str]] = field(default_factory=list)
+    """The tasks that hold the most memory: pages, process, name."""
     quoted: list[str] = field(default_factory=list)
     quoted_chars: int = 0
 
@@ -52,6 +64,38 @@ class Report:
         if self.quoted_chars < MAX_TEXT_CHARS:
             self.quoted.append(text)
             self.quoted_chars += len(text) + 1
+
+    def note_task(self, part: Part) -> None:
+        """A row of the table of tasks; those with the most memory are kept."""
+        numbers = part.fields["columns"].split()
+        if "rss" not in self.columns or len(numbers) != len(self.columns):
+            return
+        task = (int(numbers[self.columns.index("rss")]), part.fields["pid"], part.fields["name"])
+        if len(self.tasks) < MAX_NEIGHBOURS:
+            heappush(self.tasks, task)
+        else:
+            heappushpop(self.tasks, task)
+
+    def neighbours(self) -> Fields:
+        """Who held the memory, the most first. In a cgroup all tasks of the table are of its container, where it is one's own."""
+        if not self.tasks:
+            return {}
+        limit = self.fields.get("oom_memcg") or self.fields.get("limit_cgroup") or ""
+        container = describe(limit).get("container_id") if self.scope == "memcg" else None
+        killed = {self.fields.get("pid"): self.fields.get("container_id")}
+        page_kb = self._page_kb()
+        found = []
+        for pages, pid, name in sorted(self.tasks, key=lambda task: (-task[0], task[1])):
+            of = container or killed.get(pid)
+            task = {"pid": pid, "name": name, "rss_pages": pages, "rss_kb": pages * page_kb}
+            found.append(task | ({"container_id": of} if of else {}))
+        return {"neighbours": found}
+
+    def _page_kb(self) -> int:
+        """Size of a page, as the row of the killed task and its sizes in kilobytes tell it."""
+        size = sum(self.fields.get(name, 0) for name in ("anon_rss_kb", "file_rss_kb", "shmem_rss_kb"))
+        pages = next((pages for pages, pid, _ in self.tasks if pid == self.fields.get("pid")), 0)
+        return min(_PAGES_KB, key=lambda kb: abs(pages * kb - size)) if size and pages else _PAGES_KB[0]
 
     @property
     def text(self) -> str:
@@ -111,7 +155,7 @@ class Reports:
 
     def read(self, frame: Frame, arrived: datetime) -> Step:
         """One more line."""
-        part = _part(frame.text)
+        part = read_part(frame.text) if frame.text[:1] == "[" else _part(frame.text)  # rows of a table do not come again
         failure = read_slab_failure(frame.text) if part is None else None
         cache = read_slab_cache(frame.text) if part is None and failure is None and self._slab is not None else None
         ended: tuple[Report, ...] = ()
@@ -140,11 +184,19 @@ class Reports:
     def _oom(self, part: Part, frame: Frame, arrived: datetime, ended: tuple[Report, ...]) -> Step:
         report = self._kill
         if report is None:
-            if part.kind in ("stats", "body"):
+            if part.kind in ("stats", "body", "table", "task"):
                 return Step(ended=ended, part=True) if ended else _PART
             report = self._kill = Report(frame, arrived)
         report.last = frame
-        report.stats = report.stats or part.kind == "stats"
+        report.stats = report.stats or part.kind in ("stats", "table")
+        if part.kind == "task":
+            report.adjacent = False
+            report.note_task(part)
+            return Step(ended=ended, part=True) if ended else _PART
+        if part.kind == "table":
+            report.adjacent = False
+            report.columns, report.tasks = part.fields["columns"], []
+            return Step(ended=ended, part=True) if ended else _PART
         report.scope = report.scope or part.scope
         report.quote(frame.text)
         if part.kind == "killed":
@@ -165,11 +217,14 @@ class Reports:
     def _killed(self, report: Report, part: Part, ended: tuple[Report, ...]) -> Step:
         """The line that closes a report; with memory.oom.group, one of several."""
         if report.group:
-            one = replace(report, fields=report.fields | part.fields, quoted=list(report.quoted), group=False)
+            one = replace(
+                report, fields=report.fields | part.fields | report.neighbours(), quoted=list(report.quoted), group=False
+            )
             return Step(("memcg_oom_kill", _shared(report) | part.fields), (*ended, one), part=True)
         self._kill = None
         shared = _shared(report)
         report.fields |= part.fields
+        report.fields |= report.neighbours()
         if report.answered and report.stats and report.scope is not None:
             answer: Reading = (f"{report.scope}_oom_report", dict(report.fields))
         elif part.scope is not None:
@@ -219,6 +274,8 @@ def _agrees(report: Report, part: Part) -> bool:
     pid = part.fields.get("pid")
     decided = report.named is not None or report.condemned is not None
     match part.kind:
+        case "task":
+            return True
         case "invoked" | "group":
             return False
         case "task_in" | "oom_kill":

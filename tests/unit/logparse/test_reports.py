@@ -248,3 +248,37 @@ def test_text_is_bounded() -> None:
     path = "/docker/" + "x" * 4000
     lines = [f"Task in {path} killed as a result of limit of {path}"] * 3
     assert all(len(fact["text"]) <= 4096 for fact in assembled(*stamped([*OLD[:5], *lines, KILL, KILLED])))
+
+
+def test_neighbours() -> None:
+    """The table of tasks says who held the memory: the five with the most, in bytes by the size of a page that the report tells."""
+    head = "[  pid  ]   uid  tgid total_vm      rss rss_anon rss_file rss_shmem pgtables_bytes swapents oom_score_adj name"
+    rows = [
+        f"[{pid:7}]  1000 {pid:5}    55342 {pid * 10:8}     5056     1659         0   102400        0          -998 t {pid}"
+        for pid in range(1, 400)
+    ]
+    killed = "Out of memory: Killed process 399 (t 399) total-vm:9kB, anon-rss:15000kB, file-rss:960kB, shmem-rss:0kB, UID:0 pgtables:44kB oom_score_adj:0"
+    invoked = "sh invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0"
+    (kill, report) = assembled(invoked, "Tasks state (memory values in pages):", head, *rows, killed)
+    assert (kill["class"], report["class"]) == ("global_oom_kill", "global_oom_report")
+    assert [task["pid"] for task in kill["neighbours"]] == [399, 398, 397, 396, 395]
+    assert kill["neighbours"][0] == {"pid": 399, "name": "t 399", "rss_pages": 3990, "rss_kb": 15960}
+    large = assembled(invoked, head, *rows, killed.replace("15000kB", "62880kB"))
+    assert large[0]["neighbours"][0]["rss_kb"] == 3990 * 16
+
+
+@pytest.mark.parametrize("report", [OLD, NEW], ids=["until-4.18", "from-5.3"])
+def test_neighbours_in_a_cgroup(report: list[str]) -> None:
+    """What ran out of its cgroup's memory is all of that container, on old kernels and new ones."""
+    kill = assembled(*report)[0]
+    (task,) = kill["neighbours"]
+    assert task["container_id"] == ID
+    assert task["rss_kb"] == task["rss_pages"] * 4
+
+
+def test_rows_alone_say_nothing() -> None:
+    """Rows of a table without a report, or with other columns than its head names, are no neighbours."""
+    assert assembled(NEW[12], NEW[11]) == []
+    without = assembled(*NEW[:11], NEW[11].replace(" rss ", " "), *NEW[12:])
+    assert [fact["class"] for fact in without] == ["memcg_oom_kill", "memcg_oom_report"]
+    assert all("neighbours" not in fact for fact in without)
