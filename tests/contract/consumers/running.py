@@ -33,11 +33,13 @@ def config(
     broker: ScratchBroker,
     receivers: Mapping[str, Mapping[str, Any]],
     program: Program = "pager",
+    *,
+    connection: Mapping[str, Any] | None = None,
     **others: Any,
 ) -> Config:
     """A configuration, by way of a file, as people write it."""
     content = {
-        "broker": {"url": broker.url},
+        "broker": {"url": broker.url, **(connection or {})},
         "state": str(folder / "state"),
         "receivers": {name: {**QUICK, **receiver} for name, receiver in receivers.items()},
         "routes": [{"receivers": list(receivers)}],
