@@ -38,7 +38,7 @@ _log = structlog.get_logger(__name__)
 
 USUAL_PORT = 1883
 _START_S = 10.0
-_STOP_S = 5.0
+_STOP_S = 2.0
 _PAUSE_S = 0.2
 """Before it is started again; doubled each time that fails …"""
 _MAX_PAUSE_S = 30.0
@@ -178,7 +178,7 @@ class EmbeddedBroker:
         raise AssertionError("never ends")
 
     async def stop(self) -> None:
-        """Stop it: SIGTERM, at which it writes its messages; SIGKILL after 5 s. May be called twice."""
+        """Stop it: SIGTERM, at which it writes its messages; SIGKILL after 2 s. May be called twice."""
         await self._end()
         run_folder, self._run_folder = self._run_folder, -1
         if run_folder >= 0:

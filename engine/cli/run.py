@@ -13,7 +13,7 @@ from engine.cli.targets import chosen_rules
 from engine.logging import set_up
 from engine.replay.recording import RecordingWriter
 from engine.settings import load_settings
-from engine.sidecar.process import Plan, serve, state_folder
+from engine.sidecar.process import ExitDeadline, Plan, serve, state_folder
 from engine.sidecar.rule_reload import rules_at_start
 
 
@@ -32,7 +32,8 @@ def run_sidecar(*, config: Path | None, rules: Path | None, state: Path | None, 
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
         write = recording.write if recording is not None else None
-        return runner.run(serve(Plan(settings, start, partial(print, flush=True), write, own_command(Path(sys.argv[0])))))
+        plan = Plan(settings, start, partial(print, flush=True), write, own_command(Path(sys.argv[0])))
+        return runner.run(serve(plan, deadline=ExitDeadline()))
 
 
 def own_command(called: Path) -> str:

@@ -32,7 +32,7 @@ ANSWER_S = 3.0
 """A disk that has not answered after so long hangs: a frozen file system, a thin pool that queues, a file server that is away. A
 busy disk takes tenths of a second for a commit."""
 
-CLOSE_S = 1.5
+CLOSE_S = 3.0
 """For writing the backlog once more and closing the file at the end: a disk that hangs must not hold the process."""
 
 
@@ -240,18 +240,18 @@ class JournalWriter:
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
-    async def close(self) -> None:
-        """Try once more to write the backlog, then close the file; bounded. May be called twice."""
+    async def close(self, deadline_s: float = CLOSE_S) -> None:
+        """Try once more to write the backlog, then close the file, each within half of so long. May be called twice."""
         if self._closed:
             return
         self._closed = True
         with suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_S):
+            async with asyncio.timeout(deadline_s / 2):
                 await self._shielded(Batch(), at_once=True)
         if self._backlog is not None or self._writing is not None:
             _log.critical("journal_backlog_lost", error=self.problem)
         if not self.hangs:
             if self._fact_log is not None:
                 self._thread.call(self._fact_log.write)
-            await asyncio.wait({self._thread.call(self._journal.close)}, timeout=CLOSE_S)
+            await asyncio.wait({self._thread.call(self._journal.close)}, timeout=deadline_s / 2)
         self._thread.end()

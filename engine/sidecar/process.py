@@ -6,7 +6,9 @@ The only module that makes a clock of the machine's own: everything else is hand
 import asyncio
 import contextlib
 import json
+import os
 import signal
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -48,11 +50,12 @@ from engine.version import VERSION
 
 _log = structlog.get_logger(__name__)
 
-STOP_SOURCES_S = 3.0
-STOP_ACTIONS_S = 5.0
-STOP_LOOP_S = 2.0
-STOP_OUTBOX_S = 3.0
-"""Bounds of the steps of a stop; together they fit into the ten seconds that `docker stop` grants."""
+STOP_S = 7.0
+"""For all steps of a stop together, whatever hangs: each has a share of what is left. With two seconds for a broker of our own
+that fits into the ten seconds that `docker stop` grants."""
+
+EXIT_S = 9.5
+"""After so long the process ends, whatever is still under way: threads that wait for a disk cannot be ended otherwise."""
 
 STALE_AFTER_S = 120.0
 """Facts from before a restart that no source has reported again by then are retracted: what they described went meanwhile."""
@@ -77,8 +80,25 @@ class Plan:
     """What people type to run this program."""
 
 
-async def serve(plan: Plan) -> int:
-    """Run the sidecar until it is told to stop; the exit code.
+class ExitDeadline:
+    """Ends the process when it does not end by itself: a thread that waits for a disk holds it for ever."""
+
+    def __init__(self) -> None:
+        self.code = 1
+        """How it is to end."""
+
+    def begin(self) -> None:
+        """From now on it has so many seconds left."""
+        threading.Thread(target=self._wait, name="exit-deadline", daemon=True).start()
+
+    def _wait(self) -> None:
+        threading.Event().wait(EXIT_S)
+        _log.error("exit_forced", threads=[thread.name for thread in threading.enumerate()])
+        os._exit(self.code)  # everything that could be written is; the journal is as after a kill, which it survives
+
+
+async def serve(plan: Plan, *, deadline: ExitDeadline | None = None) -> int:
+    """Run the sidecar until it is told to stop; the exit code. A deadline keeps the end within bounds whatever hangs.
 
     Raises:
         DockwardenError: a part cannot be started; the message says which and what to do.
@@ -90,7 +110,11 @@ async def serve(plan: Plan) -> int:
     bounds = Bounds(outbox_rows=settings.outbox_rows)
     with Journal.open(settings.state / "journal.db", bounds=bounds, now=clock.wall()) as journal:
         async with broker_of(settings, clock) as broker:
-            return await Process(plan, journal, broker, clock).run(stop)
+            process = Process(plan, journal, broker, clock)
+            if deadline is None:
+                return await process.run(stop)
+            deadline.code = await process.run(stop, stopping=deadline.begin)
+            return deadline.code
 
 
 class Process:
@@ -158,8 +182,8 @@ class Process:
             alerts=RetainedAlerts(self.sidecar.intake, clock, settings.host, self._state.memory.get(retained_alerts.MEMORY)),
         )
 
-    async def run(self, stop: asyncio.Event) -> int:
-        """Start, wait, stop; the exit code."""
+    async def run(self, stop: asyncio.Event, *, stopping: Callable[[], None] = lambda: None) -> int:
+        """Start, wait, stop; the exit code. `stopping` is called when it begins to stop."""
         try:
             await self._start()
             self._show()
@@ -172,8 +196,8 @@ class Process:
             for task in waiting:
                 task.cancel()
         finally:
+            stopping()
             await self._stop()
-            await self.sidecar.writer.close()
         if self._tasks.error is not None:
             self._plan.show(f"stopped: {self._tasks.error}")
             return 1
@@ -252,15 +276,22 @@ class Process:
     async def _stop(self) -> None:
         """Close the intake, let attempts end, commit and publish what came of it. Bounded; what is left is in the journal."""
         tasks, sidecar = self._tasks, self.sidecar
+        stop_by = self._clock.monotonic() + STOP_S
+
+        def share(part: float) -> float:
+            """Seconds: so much of what is left."""
+            return max(0.05, (stop_by - self._clock.monotonic()) * part)
+
         names = [f"source:{source.name}" for source in self._connectors.sources]
         names += ["rules", "stale", "clock", "announcements", "alarm-test"]
-        await asyncio.gather(*(tasks.stop(name, STOP_SOURCES_S) for name in names))
+        seconds = share(0.25)
+        await asyncio.gather(*(tasks.stop(name, seconds) for name in names))
         sidecar.loop.stop_starting()
-        await sidecar.attempts.drain(STOP_ACTIONS_S)
-        await sidecar.attempts.cancel(1.0)
-        await tasks.stop("loop", 1.0)
+        await sidecar.attempts.drain(share(0.4))
+        await sidecar.attempts.cancel(share(0.2))
+        await tasks.stop("loop", share(0.2))
         try:
-            async with asyncio.timeout(STOP_LOOP_S):
+            async with asyncio.timeout(share(0.4)):
                 await sidecar.loop.finish()
         except TimeoutError:
             _log.warning("stop_left_entries", left=sidecar.intake.depth)
@@ -268,12 +299,15 @@ class Process:
             _log.exception("stop_failed", part="loop")
         self._status.state = "offline"
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STOP_OUTBOX_S):
+            async with asyncio.timeout(share(0.3)):
                 if self._link.connected:
                     await sidecar.writer.drained()
-        await tasks.stop("publisher", 4.0)  # half of it is for saying that we are gone
-        await tasks.stop_all(2.0)
-        await self._connectors.close()
+        await tasks.stop("publisher", share(0.5))  # half of it is for the message that we are gone
+        await tasks.stop_all(share(0.4))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(share(0.4)):
+                await self._connectors.close()
+        await sidecar.writer.close(share(0.9))
 
 
 def _boot_id() -> str:

@@ -1,19 +1,28 @@
 """The process: what ends it, in which order, and what it shows then. No Docker and no broker are there."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
+import threading
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engine.journal import Journal
 from engine.pipeline.loop import Loop
+from engine.ports.actions import Outcome
+from engine.ports.sources import Sink
 from engine.rules.reader import RuleTexts
 from engine.settings import Settings
+from engine.sidecar import process as process_module
 from engine.sidecar.composition import broker_of
 from engine.sidecar.process import Plan, Process, known_containers, serve
 from engine.sidecar.rule_reload import Start
@@ -90,6 +99,78 @@ async def test_it_ends_in_order_and_in_bounded_time(tmp_path: Path) -> None:
         assert "alert" in {row.kind for row in journal.outbox(100)}
         assert len(state.retries) == 1
     assert not (tmp_path / "status.sock").exists()
+
+
+class _StubbornSource:
+    """Heeds no cancellation while the test runs."""
+
+    name = "stubborn"
+
+    def __init__(self, released: asyncio.Event) -> None:
+        self._released = released
+
+    async def run(self, _sink: Sink, _cursor: str | None) -> None:
+        await _heedless(self._released)
+
+
+class _StubbornAction:
+    """The same as an action."""
+
+    name = "remove_container"
+
+    def __init__(self, released: asyncio.Event) -> None:
+        self._released = released
+
+    async def run(self, _params: Mapping[str, Any], *, touch_running: bool = False) -> Outcome:
+        await _heedless(self._released)
+        return Outcome(ok=touch_running)
+
+
+async def _heedless(released: asyncio.Event) -> None:
+    while not released.is_set():
+        with contextlib.suppress(asyncio.CancelledError):
+            await released.wait()
+
+
+async def test_it_ends_in_time_whatever_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sources, an attempt and the disk hang together: all steps share one bound, instead of adding up to half a minute."""
+    monkeypatch.setattr(process_module, "STOP_S", 1.0)
+    place, stop, released, gate = Place(tmp_path), asyncio.Event(), asyncio.Event(), threading.Event()
+    with Journal.open(tmp_path / "journal.db") as journal:
+        clock = SteadyClock(SYSTEM)
+        async with broker_of(place.settings, clock) as broker:
+            process = Process(place.plan, journal, broker, clock)
+            process._connectors = replace(process._connectors, sources=(_StubbornSource(released),))
+            process.sidecar.attempts._actions = {"remove_container": _StubbornAction(released)}
+            await process.sidecar.intake.sink("docker").put([container(1)])
+            task = asyncio.create_task(process.run(stop), name="process")
+            try:
+                await until(lambda: bool(process.sidecar.attempts._tasks), what="the attempt")
+                monkeypatch.setattr(journal, "commit", lambda _batch: gate.wait(10.0))
+                await process.sidecar.intake.sink("docker").put([container(2)])
+                stop.set()
+                started = time.monotonic()
+                assert await asyncio.wait_for(asyncio.shield(task), 30.0) == 0
+                assert time.monotonic() - started < 3.0
+            finally:
+                released.set()
+                gate.set()
+                stop.set()
+            await task
+
+
+def test_a_thread_that_hangs_does_not_hold_the_process() -> None:
+    """The interpreter would wait for it: the deadline ends the process, with the code of what came before."""
+    script = (
+        "import threading\n"
+        "from engine.sidecar import process\n"
+        "process.EXIT_S = 0.2\n"
+        "deadline = process.ExitDeadline()\n"
+        "deadline.code = 7\n"
+        "threading.Thread(target=threading.Event().wait).start()\n"
+        "deadline.begin()\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script], timeout=30, check=False, capture_output=True).returncode == 7
 
 
 async def test_a_loop_that_fails_does_not_keep_the_rest_from_being_stopped(
