@@ -24,7 +24,7 @@ def run_sidecar(*, config: Path | None, rules: Path | None, state: Path | None, 
         DockwardenError: settings or rules are faulty, or a part cannot be started; nothing runs then.
     """
     settings = load_settings(config, _over(rules, state, act))
-    set_up(settings.log_format)
+    set_up(settings.log_format, background=True)
     state_folder(settings.state)
     start = rules_at_start(chosen_rules(settings), settings)
     with (

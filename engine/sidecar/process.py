@@ -94,6 +94,7 @@ class ExitDeadline:
     def _wait(self) -> None:
         threading.Event().wait(EXIT_S)
         _log.error("exit_forced", threads=[thread.name for thread in threading.enumerate()])
+        threading.Event().wait(0.2)  # for the thread that writes the log
         os._exit(self.code)  # everything that could be written is; the journal is as after a kill, which it survives
 
 

@@ -80,3 +80,47 @@ print("went on")
             env=environment,
         )
     assert (done.returncode, done.stdout) == (0, b"went on\n")
+
+
+UNREAD = """
+import sys, time
+import structlog
+from engine.logging import set_up
+set_up("json", background=True)
+log = structlog.get_logger()
+for number in range(60_000):
+    log.warning("alert", text="x" * 200)
+sys.stdout.write("went on\\n")
+sys.stdout.flush()
+sys.stdin.readline()
+log.warning("last")
+time.sleep(0)
+"""
+
+
+def test_a_log_that_nobody_reads_stops_nothing_and_what_is_dropped_is_counted() -> None:
+    """A pipe that is full blocks the thread that writes, and nothing else; once it is read, the log says what is missing."""
+    with subprocess.Popen(
+        [sys.executable, "-c", UNREAD], cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "went on\n"
+        lines: list[str] = []
+        while not lines or "log_lines_dropped" not in lines[-1]:
+            lines.append(process.stderr.readline())
+        event = json.loads(lines[-1])
+        assert event["lines"] + len(lines) - 1 == 60_000
+        assert 10_000 < len(lines) < 30_000
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert "last" in process.stderr.read()
+    assert process.returncode == 0
+
+
+def test_the_end_does_not_wait_for_who_never_reads() -> None:
+    """The process ends with its own exit code although its log is full."""
+    program = UNREAD.replace("sys.stdin.readline()", "sys.exit(3)")
+    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.wait(30) == 3
