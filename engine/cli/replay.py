@@ -1,5 +1,6 @@
 """`dockwarden replay`: what the rules decide on recorded facts, and with `--against` what other rules decide differently."""
 
+import gc
 import json
 import sys
 from collections.abc import Iterable
@@ -41,6 +42,9 @@ def replay_facts(
     """
     layers = chosen_layers(host, groups)
     ruleset, faults = load_rules(rules_folder(rules), layers), Faults()
+    # What was loaded so far stays, and facts form no cycles: collecting seldom saves a twentieth of the time.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
     moment: Micros = 0
     lines: Iterable[bytes]
     with ExitStack() as stack:

@@ -1,8 +1,7 @@
 """What every fact has in common. Knows nothing of Docker, of rules, or of where facts come from."""
 
 from datetime import UTC, datetime
-from functools import cached_property
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, overload
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, model_validator
 
@@ -37,6 +36,23 @@ UtcTime = Annotated[
 """A moment; always aware and in UTC. In JSON with microseconds and a final Z."""
 
 
+class _Micros:
+    """`at` in microseconds, worked out once. `functools.cached_property` takes a lock each time on Python 3.11."""
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> "_Micros": ...
+
+    @overload
+    def __get__(self, instance: BaseModel, owner: type) -> Micros: ...
+
+    def __get__(self, instance: BaseModel | None, owner: type) -> "_Micros | Micros":
+        if instance is None:
+            return self
+        values = instance.__dict__
+        micros = values["at_micros"] = to_micros(values["at"])
+        return micros
+
+
 class Fact(BaseModel):
     """A statement about the host at a moment. Frozen: a fact never changes, another one takes its place.
 
@@ -62,10 +78,8 @@ class Fact(BaseModel):
         description="Seconds until it expires; null: never (state) or one hour (event).",
     )
 
-    @cached_property
-    def at_micros(self) -> Micros:
-        """Event time in microseconds since the epoch."""
-        return to_micros(self.at)
+    at_micros: ClassVar[_Micros] = _Micros()
+    """Event time in microseconds since the epoch."""
 
     @property
     def identity(self) -> tuple[str, ...]:
@@ -137,10 +151,8 @@ class Retraction(BaseModel):
             return {**data, "key": str(data["key"])}
         return data
 
-    @cached_property
-    def at_micros(self) -> Micros:
-        """Event time in microseconds since the epoch."""
-        return to_micros(self.at)
+    at_micros: ClassVar[_Micros] = _Micros()
+    """Event time in microseconds since the epoch."""
 
     def to_json_dict(self) -> dict[str, Any]:
         """Flat, as the contract has it."""

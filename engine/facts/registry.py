@@ -1,10 +1,12 @@
 """Which fact kinds there are: the built-in ones, and those that rules declare by asserting them."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from pydantic import ConfigDict, ValidationError
+from pydantic_core import from_json
 
 from engine.errors import BadFactError
 from engine.facts.base import Fact, Retraction, StateFact
@@ -32,6 +34,10 @@ BUILT_IN: tuple[type[Fact], ...] = (
     ActionResult,
     Alert,
 )
+
+
+_HEAD = re.compile(rb'\{"fact": ?"([a-z_]{1,64})", ?(?=")')
+"""How a line of a recording begins."""
 
 
 class DeclaredFact(StateFact):
@@ -71,6 +77,7 @@ class FactKinds:
     def __init__(self, built_in: Iterable[type[Fact]] = BUILT_IN, declared: Iterable[str] = ()) -> None:
         self._models: dict[str, type[Fact]] = {model.KIND: model for model in built_in}
         self._declared = frozenset(declared)
+        self._from_json = {kind.encode(): model.__pydantic_validator__.validate_json for kind, model in self._models.items()}
 
     def __iter__(self) -> Iterator[str]:
         yield from self._models
@@ -86,6 +93,31 @@ class FactKinds:
     def with_declared(self, kinds: Iterable[str]) -> "FactKinds":
         """These and the kinds that rules declare."""
         return FactKinds(self._models.values(), self._declared | frozenset(kinds))
+
+    def read_line(self, line: bytes, number: int) -> Fact | Retraction:
+        """A fact, or a retraction, from one line of JSON; without an id of its own it is given one by the number of the line.
+
+        The same as `read` of the parsed line. A line as this program writes it, with the kind first, is parsed and validated in
+        one go, without a dictionary between: half the time. Whatever that refuses is read the long way, which names the fault.
+
+        Raises:
+            BadFactError: as `read`, or it is no JSON object.
+            ValueError: it is no JSON.
+        """
+        head = _HEAD.match(line)
+        if head is not None and (validate := self._from_json.get(head[1])) is not None:
+            try:
+                fact: Fact = validate(b"{" + line[head.end() :])
+            except ValidationError:
+                pass
+            else:
+                return fact if fact.fact_id else fact.with_id(f"line-{number}")
+        data = from_json(line)
+        if not isinstance(data, dict):
+            raise BadFactError("a fact is a JSON object")
+        if not data.get("fact_id"):
+            data["fact_id"] = f"line-{number}"
+        return self.read(data)
 
     def read(self, data: Mapping[str, Any]) -> Fact | Retraction:
         """A fact, or a retraction, from its JSON object.
