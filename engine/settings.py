@@ -131,6 +131,10 @@ class Settings(BaseSettings):
     policy: Policy = Policy()
     repo: RulesRepo = RulesRepo()
     nofile_ceiling: int = Field(default=102_400, ge=1024, description="raise_nofile goes no higher.")
+    page_url: str = Field(
+        default="",
+        description="Where the fleet's page is reached, https://dockwarden.example; alerts then link to their incident.",
+    )
     runbooks_url: str = Field(
         default="", description="Where your rules repository can be read; relative runbooks of alerts become URLs below it."
     )

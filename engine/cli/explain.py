@@ -1,6 +1,7 @@
 """`dockwarden explain`."""
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from engine.errors import DockwardenError
 from engine.facts.timestamps import Micros, rfc3339, to_micros
 from engine.inference.diagnosis import why_not as why_not_in
 from engine.journal.audit_trail import Chain, Link, describe, find, read_audit, withheld
+from engine.messages.incident_page import incident_page
+from engine.messages.timeline import Entry
 from engine.replay.player import core_at
 
 _OUTCOMES = 20
@@ -31,10 +34,11 @@ def explain_what(
     recording: Path | None,
     rules: Path | None,
     output: str,
+    page: Path | None = None,
     host: str | None = None,
     groups: list[str] | None = None,
 ) -> int:
-    """Print a chain, or why there is none.
+    """Print a chain, or why there is none; with `page`, write it as one HTML file.
 
     Raises:
         DockwardenError: there is no journal, nothing so called, or no sidecar to ask.
@@ -52,6 +56,8 @@ def explain_what(
     row = find(rows, what)
     chain = Chain(rows)
     link, outcomes = chain.explain(row), chain.outcomes(row)
+    if page is not None:
+        return _write_page(page, describe(row), chain.entries(row), chain.evidence(row))
     if output == "json":
         entries = [{"at": rfc3339(entry.at), "what": describe(entry)} for entry in outcomes]
         print(json.dumps({**link.to_json_dict(), "outcomes": entries}, indent=2))
@@ -62,6 +68,15 @@ def explain_what(
         console.print(Text("what was done:", style="bold"))
         for entry in outcomes[-_OUTCOMES:]:
             console.print(Text(f"  {_time(entry.at)}  {describe(entry)}"))
+    return 0
+
+
+def _write_page(page: Path, title: str, entries: list[Entry], facts: list[Mapping[str, Any]]) -> int:
+    try:
+        page.write_text(incident_page(title, f"{len(entries)} events, as the audit has them.", entries, facts), encoding="utf-8")
+    except OSError as error:
+        raise DockwardenError(f"{page}: cannot be written: {error.strerror}") from error
+    print(page)
     return 0
 
 

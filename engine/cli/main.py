@@ -196,6 +196,7 @@ def explain(
     host: HostOption = None,
     group: GroupOption = None,
     output: FormatOption = "text",
+    html: Annotated[Path | None, typer.Option("--html", help="Write it to this file as one HTML page with a time axis.")] = None,
 ) -> None:
     """Show the facts, rules and outcomes that led to an alert or action; or why a rule did not fire."""
     from engine.cli.explain import explain_what
@@ -210,6 +211,7 @@ def explain(
             recording=recording,
             rules=rules,
             output=output,
+            page=html,
             host=host,
             groups=group,
         )

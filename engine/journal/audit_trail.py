@@ -1,7 +1,7 @@
 """The chain that led to an alert or an action, from the audit: facts, rules, decisions, outcomes, each with its time."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +12,8 @@ from engine.facts.timestamps import Micros, rfc3339, to_micros
 from engine.journal.audit import AuditQuery
 from engine.journal.reader import JournalReader
 from engine.journal.records import AuditRow
+from engine.messages.timeline import Entry, Lane, action_entry, in_order
+from engine.messages.topics import one_line
 
 LOOKED_THROUGH = 20_000
 """Newest audit entries that are looked through for what led to something."""
@@ -107,6 +109,30 @@ class Chain:
             if entry.kind == "action"
             and (entry.activation == row.activation or any(subject in entry.target for subject in subjects))
         ]
+
+    def evidence(self, row: AuditRow) -> list[Mapping[str, Any]]:
+        """The facts that an entry stands on, as far as the audit has them."""
+        return list(self._evidence(row).values())
+
+    def entries(self, row: AuditRow) -> list[Entry]:
+        """Everything that led to an entry and came of it, for a picture on a time axis."""
+        entries: list[Entry] = []
+        waiting = [self.explain(row)]
+        while waiting:
+            link = waiting.pop()
+            waiting += link.because
+            if link.at:
+                lane: Lane = "fact" if link.kind == "fact" else "action" if link.kind == "action" else "rule"
+                entries.append(Entry(link.at, lane, one_line(link.what, 200), "bad" if link.kind == "alert" else "plain"))
+        entries += [
+            action_entry(entry.at, entry.action, entry.target, entry.verdict, entry.reason) for entry in self.outcomes(row)
+        ]
+        entries += [
+            Entry(entry.at, "rule", one_line(describe(entry), 200), "good" if entry.verdict == "resolved" else "bad")
+            for entry in self.rows
+            if entry.kind == row.kind == "alert" and (entry.rule, entry.key) == (row.rule, row.key)
+        ]
+        return in_order(entries)
 
 
 def _time_of(fact: dict[str, Any] | None) -> Micros | None:

@@ -16,7 +16,7 @@ from engine.journal.records import AuditRow
 from engine.messages.cloudevents import alert_event, unknown_alert_event
 from engine.messages.retained import Difference
 from engine.messages.summary import summary
-from engine.messages.topics import alert_topic
+from engine.messages.topics import alert_topic, dedup_key
 from engine.pipeline.action_history import ActionHistory, subjects_of_alert
 from engine.pipeline.turn import Options, Turn
 from engine.ports.broker import AlertVersion, KnownAlerts, OutboxRow
@@ -309,6 +309,7 @@ class Alerts:
                     "description": details.text,
                     "next": details.advice,
                     "acknowledged_by": self.acknowledged.get((decision.rule, decision.key), ""),
+                    "page": self._options.incident_url(dedup_key(self._options.host, decision.rule, decision.key)),
                 },
                 runbook_url=self._options.runbook(details.runbook),
                 rules_version=turn.rules_version,

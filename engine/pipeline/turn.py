@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from urllib.parse import urlencode
 
 from engine.facts.timestamps import Micros
 from engine.guardrails import Policy
@@ -19,8 +20,14 @@ class Options:
     policy: Policy
     runbooks_url: str = ""
     """What stands before relative runbooks; empty: they stay as the rule has them."""
+    page_url: str = ""
+    """Where the fleet's page is reached; empty: alerts link to none."""
     publish_facts: tuple[str, ...] = ()
     """Fact kinds that are published too; none by default."""
+
+    def incident_url(self, incident: str) -> str:
+        """Where an incident is shown, empty for nowhere."""
+        return f"{self.page_url.rstrip('/')}/?{urlencode({'incident': incident})}" if self.page_url else ""
 
     def runbook(self, named: str) -> str | None:
         """Where a runbook can be read, None for none."""

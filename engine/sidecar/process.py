@@ -145,6 +145,7 @@ class Process:
                 host=settings.host,
                 policy=settings.effective_policy,
                 runbooks_url=settings.runbooks_url,
+                page_url=settings.page_url,
                 publish_facts=settings.mqtt.facts,
             ),
             freeze=freeze,

@@ -104,7 +104,7 @@ async function showIncidents(query) {
     el("a", { href: href({ incident: row.id }), "data-id": row.id },
       el("div", { class: "row" },
         el("span", { class: "tag " + row.severity }, row.severity),
-        el("h3", {}, row.title),
+        el("h2", {}, row.title),
         row.acknowledged_by ? el("span", { class: "tag ack" }, "acknowledged by " + row.acknowledged_by) : null,
         time(row.starts_at, "since ")),
       el("p", {}, row.summary),

@@ -219,3 +219,17 @@ def test_two_rules_with_counts_alike_are_told_apart(tmp_path: Path) -> None:
     core = core_at(usable_rules(rules)[0], Path(write_facts(tmp_path / "f", deaths(5))).read_bytes().splitlines(), None)
     assert "largest group has 5 of 10" in why_not(core, "storm")["reasons"][0]
     assert "largest group has 0 of 10" in why_not(core, "other")["reasons"][0]
+
+
+async def test_the_same_story_is_one_html_file_that_needs_nothing_else(tmp_path: Path) -> None:
+    """No script, no outside resource; what happened is a picture and a list, in order of time; hostile names stay text."""
+    await _busy(tmp_path)
+    page = tmp_path / "incident.html"
+    assert _explain(tmp_path, "dead-container", page=page) == 0
+    text = page.read_text()
+    assert "<svg" in text
+    assert text.index("remove_container") < text.index("device or resource busy")
+    assert "<script" not in text
+    assert "http" not in text.replace("http-equiv", "")
+    with pytest.raises(DockwardenError, match="cannot be written"):
+        _explain(tmp_path, "dead-container", page=tmp_path / "none" / "x.html")
