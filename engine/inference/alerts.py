@@ -29,7 +29,19 @@ NO_RULE: Order = (0, (1 << 30, 0))
 class AlertState:
     """One alert."""
 
-    __slots__ = ("activation", "details", "ends_at", "evidence", "facts", "firing", "key", "order", "rule", "supports")
+    __slots__ = (
+        "activation",
+        "details",
+        "ends_at",
+        "evidence",
+        "facts",
+        "firing",
+        "has_timer",
+        "key",
+        "order",
+        "rule",
+        "supports",
+    )
 
     def __init__(self, rule: str, key: str) -> None:
         self.rule = rule
@@ -44,6 +56,7 @@ class AlertState:
         self.supports: dict[Match, None] = {}
         self.ends_at: Micros | None = None
         """When `resolve_after` is over, None for never."""
+        self.has_timer = False
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in the journal."""
@@ -123,7 +136,7 @@ class AlertBook:
         match.raised = key
         if rule.resolve_after is not None:
             state.ends_at = now + rule.resolve_after
-            self._clock.call_at(state.ends_at, self._expire, (rule.id, key))
+            self._expire_at(state, (rule.id, key))
         self._save(state)
         return state.decision(now)
 
@@ -137,8 +150,18 @@ class AlertBook:
         if state is not None and state.supports.pop(match, False) is None and not state.supports:
             self._pending[address] = None
 
+    def _expire_at(self, state: AlertState, address: AlertKey) -> None:
+        """One timer an alert: each firing moves its end on, and it is looked at when the first one comes."""
+        if not state.has_timer and state.ends_at is not None:
+            state.has_timer = True
+            self._clock.call_at(state.ends_at, self._expire, address)
+
     def _expire(self, address: AlertKey) -> None:
         state = self.states.get(address)
+        if state is not None:
+            state.has_timer = False
+            if not self._is_over(state):
+                self._expire_at(state, address)
         if state is not None and state.firing and self._is_over(state):
             self._pending[address] = None  # whether it is resolved is seen at the end of the moment: it may be raised anew before
 
@@ -195,6 +218,6 @@ class AlertBook:
             self._clock.call_at(state.details["updated_at"] + int(REMEMBERED_S * SECOND), self._forget, address)
             return
         if state.ends_at is not None:
-            self._clock.call_at(state.ends_at, self._expire, address)
+            self._expire_at(state, address)
         if not state.supports:
             self._pending[address] = None

@@ -12,10 +12,14 @@ from engine.facts.timestamps import Micros
 _Timer = tuple[Micros, int, Callable[[Any], None], Any]
 
 
+NEVER: Micros = 1 << 62
+"""Later than any moment of event time."""
+
+
 class EventClock:
     """Shared by everything that needs to know the time or to be called later."""
 
-    __slots__ = ("_heap", "_timers_made", "now", "seq", "started")
+    __slots__ = ("_heap", "_timers_made", "due_from", "now", "seq", "started")
 
     def __init__(self) -> None:
         self.now: Micros = 0
@@ -24,6 +28,8 @@ class EventClock:
         self.seq = 0
         self._heap: list[_Timer] = []
         self._timers_made = 0
+        self.due_from: Micros = NEVER
+        """Nothing is due before this moment."""
 
     def next_seq(self) -> int:
         """Number of the next thing that enters working memory."""
@@ -43,11 +49,17 @@ class EventClock:
         """
         self._timers_made += 1
         heapq.heappush(self._heap, (due, self._timers_made, function, argument))
+        self.due_from = min(self.due_from, due)
 
     @property
     def next_due(self) -> Micros | None:
         """When the next timer is due, None for never."""
         return self._heap[0][0] if self._heap else None
+
+    @property
+    def waiting(self) -> int:
+        """Timers that wait for their moment."""
+        return len(self._heap)
 
     def run_due(self) -> None:
         """Call everything that is due at this moment, in the order in which it was asked for."""
@@ -55,3 +67,4 @@ class EventClock:
         while heap and heap[0][0] <= self.now:
             _, _, function, argument = heapq.heappop(heap)
             function(argument)
+        self.due_from = heap[0][0] if heap else NEVER

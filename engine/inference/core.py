@@ -28,10 +28,10 @@ from engine.inference.effects import (
     RetractFact,
     consequences,
 )
-from engine.inference.items import FactItem, Node, values_of
+from engine.inference.items import FactItem, Node, StateItem, expiry
 from engine.inference.joins import Kind, kind_in_use
 from engine.inference.match import Match
-from engine.inference.memory import WorkingMemory, expiry, retracted_identity
+from engine.inference.memory import Bounds, WorkingMemory, retracted_identity
 from engine.inference.network import Network
 from engine.inference.rule_node import Parts, RuleNode
 from engine.inference.support import RULE_SOURCE, Support
@@ -49,12 +49,14 @@ class EndlessChainError(DockwardenError):
 class Core:
     """Working memory, rules and what they have concluded so far."""
 
-    def __init__(self, ruleset: RuleSet, *, keep_changes: bool = True, combination: Kind | None = None) -> None:
+    def __init__(
+        self, ruleset: RuleSet, *, keep_changes: bool = True, combination: Kind | None = None, bounds: Bounds | None = None
+    ) -> None:
         self.ruleset = ruleset
         self.kinds = FactKinds().with_declared(ruleset.declared)
         self.changes = ChangeLog(enabled=keep_changes)
         self.clock = EventClock()
-        self.memory = WorkingMemory(self.changes)
+        self.memory = WorkingMemory(self.changes, bounds)
         self.alerts = AlertBook(self.clock, self.changes)
         self.support = Support(self.memory, self.alerts, ruleset.rules)
         self._agenda = Agenda()
@@ -64,6 +66,7 @@ class Core:
         self.faults: list[str] = []
         """What rules asked for that could not be done (a field of the wrong type, say); whoever runs the core empties it."""
         self._decisions: list[Decision] = []
+        self._clock_changed = False
 
     @property
     def nodes(self) -> list[RuleNode]:
@@ -90,7 +93,8 @@ class Core:
     @property
     def next_due(self) -> Micros | None:
         """When something will have to be looked at although no fact comes, None for never."""
-        return self.clock.next_due
+        due, over = self.clock.next_due, self.memory.next_expiry
+        return over if due is None else due if over is None else min(due, over)
 
     def advance(self, now: Micros) -> list[Decision]:
         """Let time pass: what becomes due until then, that moment included, is decided in the order of time."""
@@ -98,13 +102,15 @@ class Core:
         clock = self.clock
         if self._agenda or self.support.pending or self.alerts.pending_resolution:
             self._settle()  # what other rules than those before a restart, or a reload, make of what is there
-        while (due := clock.next_due) is not None and due <= now:
+        while (due := self.next_due) is not None and due <= now:
             clock.move_to(due)
+            for item in self.memory.expired(clock.now):
+                self.remove(item)
             clock.run_due()
             self._settle()
         if now > clock.now:
             clock.move_to(now)
-            self._save_clock()
+        self._clock_changed = True
         return self._taken()
 
     def step(self, item: Fact | Retraction) -> list[Decision]:
@@ -116,18 +122,18 @@ class Core:
         """
         at = item.at_micros
         clock = self.clock
-        if clock.started is None or at > clock.now:
-            if clock.started is None or ((due := clock.next_due) is not None and due <= at):
+        if at > clock.now or clock.started is None:
+            if at >= clock.due_from or at >= self.memory.due_from or clock.started is None:
                 self._decisions = self.advance(at)
             clock.now = at
+        self._clock_changed = True
         if isinstance(item, Retraction):
             self._retract(item)
         else:
             self.assert_fact(item)
         if self._agenda or self.support.pending or self.alerts.pending_resolution:
             self._settle()
-        self._save_clock()
-        return self._taken()
+        return self._taken() if self._decisions else []
 
     def _begin(self, at: Micros) -> None:
         if self.clock.started is None:
@@ -135,10 +141,6 @@ class Core:
             for node in self.nodes:
                 node.start()
             self._settle()
-
-    def _save_clock(self) -> None:
-        if self.changes.enabled:
-            self.changes.put("clock", "clock", lambda: [self.clock.now, self.clock.started, self.clock.seq])
 
     def _taken(self) -> list[Decision]:
         decisions, self._decisions = self._decisions, []
@@ -148,63 +150,74 @@ class Core:
 
     def assert_fact(self, fact: Fact, supporter: Match | None = None) -> None:
         """A fact enters working memory, or takes the place of the one that had its identity."""
-        nodes = None
         if fact.KEY is None:
             nodes = self._alpha.nodes_for(fact.KIND, fact.__dict__)
-            if not nodes:  # an event that no pattern asks for, which is what most are
-                return
+            if nodes:  # most events are such that no pattern asks for
+                self._assert_event(fact, nodes, supporter)
+            return
         if not fact.fact_id:
             fact = fact.with_id(f"{fact.fact_kind}-{self.clock.next_seq()}")
         expires = expiry(fact)
-        identity = fact.identity
-        held = self.memory.get(identity)
+        held = self.memory.get(fact.identity)
+        newer = held is not None and fact.at_micros >= held.fact.at_micros
         if expires is not None and expires <= self.clock.now:
-            if held is not None and not held.is_event and fact.at_micros >= held.fact.at_micros:
+            if held is not None and newer:
                 self.remove(held)  # what it came to replace was over before it came, and now it is over itself
-            return
-        if held is None:
-            item = FactItem(fact, identity, 0, expires)
-            self._enter(item, self._alpha.nodes_for(identity[0], item.values) if nodes is None else nodes, supporter)
-        elif not held.is_event and fact.at_micros >= held.fact.at_micros:
+        elif held is None:
+            item = StateItem(fact, self.clock.next_seq())
+            self._enter(item, self._alpha.nodes_for(fact.fact_kind, item.values), supporter)
+        elif newer and isinstance(held, StateItem):
             self._replace(held, fact, expires, supporter)
 
+    def _assert_event(self, fact: Fact, nodes: tuple[Node, ...], supporter: Match | None) -> None:
+        if not fact.fact_id:
+            fact = fact.with_id(f"{fact.fact_kind}-{self.clock.next_seq()}")
+        expires = expiry(fact)
+        if (expires is not None and expires <= self.clock.now) or self.memory.get((fact.KIND, fact.fact_id)) is not None:
+            return
+        item = FactItem(fact, self.clock.next_seq())
+        if any(node.retains_events for node in nodes):
+            self._enter(item, nodes, supporter)
+            for oldest in self.memory.overfull(item):
+                self.remove(oldest)
+        else:
+            for node in nodes:
+                node.insert(item)
+
     def _enter(self, item: FactItem, nodes: tuple[Node, ...], supporter: Match | None) -> None:
-        item.seq = self.clock.next_seq()
-        if not item.is_event or any(node.retains_events for node in nodes):
-            if supporter is not None:
-                item.supporters = {supporter.id: None}
-            self.memory.add(item)
-            self._expires(item)
-            self.memory.save(item)
-            item.nodes = nodes
+        if supporter is not None:
+            item.supporters = {supporter.id: None}
+        self.memory.add(item)
+        self.memory.save(item)
+        item.nodes = nodes
         for node in nodes:
             node.insert(item)
 
     def restore_item(self, item: FactItem) -> None:
         """A fact from the journal: it was here before."""
         self.memory.add(item)
-        self._expires(item)
         item.nodes = self._alpha.nodes_for(item.identity[0], item.values)
         for node in item.nodes:
             node.insert(item)
+        if item.is_event:
+            for oldest in self.memory.overfull(item):
+                self.remove(oldest)
 
-    def _replace(self, item: FactItem, fact: Fact, expires: Micros | None, supporter: Match | None) -> None:
+    def _replace(self, item: StateItem, fact: Fact, expires: Micros | None, supporter: Match | None) -> None:
         old, old_nodes = item.values, item.nodes
-        item.fact = fact
-        item.values = values_of(fact)
-        item.expires = expires
+        item.replace(fact)
         if supporter is None:
             item.supporters = None  # somebody said so who does not depend on a match
         elif item.supporters is not None:
             item.supporters[supporter.id] = None
-        self._expires(item)
+        if expires is not None:
+            self.memory.expire_at(expires, item)
         self.memory.save(item)
         nodes = item.nodes = self._alpha.nodes_for(item.identity[0], item.values)
         for node in old_nodes:
             if node not in nodes:
-                item.values, new = old, item.values  # it leaves as what it was
-                node.remove(item)
-                item.values = new
+                with item.as_it_was(old):
+                    node.remove(item)
         for node in nodes:
             if node in old_nodes:
                 node.update(item, old)
@@ -222,14 +235,6 @@ class Core:
     def _retract(self, retraction: Retraction) -> None:
         item = self.memory.get(retracted_identity(retraction, self.kinds))
         if item is not None and retraction.at_micros >= item.fact.at_micros:
-            self.remove(item)
-
-    def _expires(self, item: FactItem) -> None:
-        if item.expires is not None:
-            self.clock.call_at(item.expires, self._expire, item)
-
-    def _expire(self, item: FactItem) -> None:
-        if item.expires is not None and item.expires <= self.clock.now:
             self.remove(item)
 
     # -- what follows -------------------------------------------------------------------------------------------------
@@ -350,6 +355,9 @@ class Core:
 
     def drain_changes(self) -> Changes:
         """What the journal is to write and delete of what happened since the last call."""
+        if self._clock_changed and self.changes.enabled:
+            self._clock_changed = False
+            self.changes.put("clock", "clock", lambda: [self.clock.now, self.clock.started, self.clock.seq])
         return self.changes.drain()
 
     def status(self) -> dict[str, Any]:
@@ -360,4 +368,5 @@ class Core:
             "matches": sum(len(node.matches) for node in nodes),
             "rules": len(nodes),
             "joins": kind_in_use(),
+            "dropped": [{"kind": kind, "bound": bound, "count": count} for (kind, bound), count in self.memory.dropped.items()],
         }

@@ -65,7 +65,7 @@ def _count(core: Core, rule: Rule, pattern: CountPattern, holding: int) -> str:
 def _fact(core: Core, pattern: FactPattern, passing: int) -> str:
     if passing:
         return f"{passing} facts pass its tests"
-    held = [item for item in core.memory if item.identity[0] == pattern.kind]
+    held = list(core.memory.of_kind(pattern.kind))
     if not held:
         return f"no {pattern.kind} fact is held"
     tests = [test for test in pattern.tests if not test.refs]

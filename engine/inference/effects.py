@@ -131,8 +131,6 @@ def _to_retract(effect: RetractEffect, match: Match, memory: WorkingMemory) -> l
     wanted = {name: value_in(value, match) for name, value in effect.fields}
     return [
         item
-        for item in memory
-        if item.identity[0] == effect.kind
-        and not item.is_event
-        and all(item.values.get(name) == value for name, value in wanted.items())
+        for item in memory.of_kind(effect.kind or "")
+        if not item.is_event and all(item.values.get(name) == value for name, value in wanted.items())
     ]

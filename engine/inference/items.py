@@ -1,11 +1,12 @@
 """What a pattern binds: a fact in working memory, or a count that is reached. Knows nothing of windows, memory or rules."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from engine.facts import Fact
 from engine.facts.registry import DeclaredFact
-from engine.facts.timestamps import Micros
+from engine.facts.timestamps import SECOND, Micros
 
 Identity = tuple[str, ...]
 
@@ -41,17 +42,14 @@ class Node(Protocol):
 
 
 class FactItem:
-    """A fact in working memory. A state fact keeps its item from one update to the next."""
+    """A fact in working memory: what events and states share. An event's takes 64 bytes beside its fact."""
 
-    __slots__ = ("expires", "fact", "identity", "nodes", "seq", "supporters", "values")
+    __slots__ = ("fact", "nodes", "seq", "supporters")
 
-    def __init__(self, fact: Fact, identity: Identity, seq: int, expires: Micros | None) -> None:
+    def __init__(self, fact: Fact, seq: int) -> None:
         self.fact = fact
-        self.identity = identity
         self.seq = seq
         """Place in the order in which facts entered."""
-        self.expires = expires
-        self.values = values_of(fact)
         self.nodes: tuple[Node, ...] = ()
         self.supporters: dict[str, None] | None = None
         """Match ids on whose support it lives, when a rule asserted it `while_supported`."""
@@ -59,7 +57,22 @@ class FactItem:
     @property
     def is_event(self) -> bool:
         """Events never change."""
-        return self.fact.KEY is None
+        return True
+
+    @property
+    def identity(self) -> Identity:
+        """What working memory holds one of."""
+        return self.fact.identity
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """The fields, as conditions read them."""
+        return self.fact.__dict__
+
+    @property
+    def expires(self) -> Micros | None:
+        """When its time is over, None for never."""
+        return expiry(self.fact)
 
     def fact_ids(self) -> Iterator[str]:
         """Ids for a decision."""
@@ -73,6 +86,55 @@ class FactItem:
         """As it stands in the journal."""
         supporters = None if self.supporters is None else sorted(self.supporters)
         return [self.seq, supporters, self.fact.to_json_dict()]
+
+
+class StateItem(FactItem):
+    """A state fact. It stays the same item from one update to the next."""
+
+    __slots__ = ("_identity", "_values")
+
+    def __init__(self, fact: Fact, seq: int) -> None:
+        super().__init__(fact, seq)
+        self._identity = fact.identity
+        self._values = values_of(fact)
+
+    @property
+    def is_event(self) -> bool:
+        """A state changes."""
+        return False
+
+    @property
+    def identity(self) -> Identity:
+        """What working memory holds one of."""
+        return self._identity
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """The fields, as conditions read them."""
+        return self._values
+
+    def replace(self, fact: Fact) -> None:
+        """The same identity has another fact from now on."""
+        self.fact = fact
+        self._values = values_of(fact)
+
+    @contextmanager
+    def as_it_was(self, values: Mapping[str, Any]) -> Iterator[None]:
+        """Meanwhile its values are those of before an update: a pattern is left as what matched it."""
+        self._values, new = values, self._values
+        yield
+        self._values = new
+
+
+def item_of(fact: Fact, seq: int) -> FactItem:
+    """A new item for a fact."""
+    return FactItem(fact, seq) if fact.KEY is None else StateItem(fact, seq)
+
+
+def expiry(fact: Fact) -> Micros | None:
+    """When a fact's time is over, None for never."""
+    lifetime = fact.lifetime_s
+    return None if lifetime is None else fact.at_micros + round(lifetime * SECOND)
 
 
 class Counted(Protocol):

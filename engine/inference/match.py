@@ -33,6 +33,7 @@ class Match:
         "raised",
         "rule",
         "since",
+        "wakes",
     )
 
     def __init__(self, rule: Rule, bindings: Bindings, items: tuple[Item, ...]) -> None:
@@ -52,6 +53,8 @@ class Match:
         """Facts that live on its support."""
         self.queued = False
         """Whether it is on the agenda."""
+        self.wakes: Micros | None = None
+        """When a timer looks at it next, None for never."""
         self.missing_keys: dict[str, tuple[Any, ...] | None] = {}
         """What each `missing` of the rule looks for, by its name."""
 

@@ -8,26 +8,33 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from engine.errors import BadFactError
-from engine.facts import Retraction
+from engine.facts import Fact, Retraction
 from engine.inference.alerts import NO_RULE
 from engine.inference.change_log import encode
 from engine.inference.core import Core
-from engine.inference.items import FactItem
+from engine.inference.items import expiry, item_of
 from engine.inference.joins import Kind
 from engine.inference.match import Match
-from engine.inference.memory import expiry
+from engine.inference.memory import Bounds
 from engine.inference.windows import Entry, Threshold
 from engine.rules.model import RuleSet
 
 Entries = Mapping[tuple[str, str], str]
 
 
-def restore(ruleset: RuleSet, entries: Entries, *, keep_changes: bool = True, combination: Kind | None = None) -> Core:
+def restore(
+    ruleset: RuleSet,
+    entries: Entries,
+    *,
+    keep_changes: bool = True,
+    combination: Kind | None = None,
+    bounds: Bounds | None = None,
+) -> Core:
     """A core that goes on from what the journal held, perhaps with other rules.
 
     The state of rules that are unchanged comes back whole. What follows from changed ones comes with the next call.
     """
-    core = Core(ruleset, keep_changes=keep_changes, combination=combination)
+    core = Core(ruleset, keep_changes=keep_changes, combination=combination, bounds=bounds)
     _Restoration(core, entries).run()
     return core
 
@@ -124,10 +131,10 @@ class _Restoration:
                 fact = self._core.kinds.read(data)
             except BadFactError:
                 fact = None  # its kind is no longer declared, or has other fields in this version
-            if fact is None or isinstance(fact, Retraction):
+            if fact is None or isinstance(fact, Retraction) or self._is_over(fact):
                 self._core.changes.delete("fact", row)
                 continue
-            item = FactItem(fact, fact.identity, seq, expiry(fact))
+            item = item_of(fact, seq)
             item.supporters = None if supporters is None else dict.fromkeys(supporters)
             self._core.restore_item(item)
 
@@ -153,3 +160,7 @@ class _Restoration:
         for _, saved in self._rows("alert"):
             address = (saved["rule"], saved["key"])
             self._core.alerts.restore(saved, supporters.get(address, []), orders.get(saved["rule"], NO_RULE))
+
+    def _is_over(self, fact: Fact) -> bool:
+        over = expiry(fact)
+        return over is not None and over <= self._core.now

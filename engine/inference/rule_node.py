@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+from engine.facts.timestamps import Micros
 from engine.inference.agenda import Agenda
 from engine.inference.change_log import ChangeLog
 from engine.inference.clock import EventClock
@@ -296,16 +297,26 @@ class RuleNode:
                 if match.since is not None:
                     self._suspend(match)
                 if last is not None:
-                    self.parts.clock.call_at(last + gate.duration, self.consider, match)
+                    self._consider_at(last + gate.duration, match)
                 return
         if match.since is None:
             match.since = now
             self.save(match)
         due = match.since + self.rule.hold
         if due > now:
-            self.parts.clock.call_at(due, self.consider, match)
+            self._consider_at(due, match)
         elif match.fired != self.version(match):
             self.parts.agenda.push(match)
+
+    def _consider_at(self, due: Micros, match: Match) -> None:
+        """One timer a match: what is seen again and again moves the moment on, and is looked at when the first one comes."""
+        if match.wakes is None or due < match.wakes:
+            match.wakes = due
+            self.parts.clock.call_at(due, self._wake, match)
+
+    def _wake(self, match: Match) -> None:
+        match.wakes = None
+        self.consider(match)
 
     def ready(self, match: Match) -> bool:
         """Its turn has come: does it still hold, unfired, and does no `unless` hold it back?"""

@@ -18,6 +18,9 @@ from engine.inference.conditions import getter
 from engine.inference.items import SAMPLES, CountItem, FactItem, Identity
 from engine.rules.model import CountPattern, FieldPath, Test
 
+MAX_COUNTED = 10_000
+"""Facts of one group that are counted: a storm of 6,000 is counted exactly, and one that never ends takes 3 MB."""
+
 _COMPACT = 512
 """Entries that have left the window are cut off its list when there are so many: rarely enough to cost nothing."""
 
@@ -57,6 +60,8 @@ class Window:
         self.changes = changes
         self.thresholds: list[Threshold] = []
         self.retention: Micros = 0
+        self.most = MAX_COUNTED
+        """Entries of one group; the oldest go beyond that."""
         self.groups: dict[tuple[Any, ...], Group] = {}
         self._read = [getter(kind, path) for path in by]
         self._sample = [getter(kind, path) for path in (("id",), ("container_id",), ("pid",), ("name",))]
@@ -65,6 +70,7 @@ class Window:
         """Add the threshold of one more rule."""
         self.thresholds.append(threshold)
         self.retention = max(self.retention, threshold.within)
+        self.most = max(self.most, threshold.at_least)
 
     def insert(self, item: FactItem) -> None:
         """Count a fact, once."""
@@ -130,7 +136,7 @@ class Entry(NamedTuple):
 class Group:
     """The entries of one group, sorted by time."""
 
-    __slots__ = ("_due", "_entries", "_head", "_leaving", "_total", "address", "key", "reached", "times", "window")
+    __slots__ = ("_due", "_entries", "_head", "_leaving", "_release_at", "_total", "address", "key", "reached", "times", "window")
 
     def __init__(self, window: Window, key: tuple[Any, ...]) -> None:
         self.window = window
@@ -145,6 +151,8 @@ class Group:
         self._due: list[tuple[int, int]] = [(0, number) for number in range(len(window.thresholds))]
         """When to check which threshold that is not reached, by the number of entries that have come: a heap."""
         self._leaving = False
+        self._release_at: dict[Threshold, Micros] = {}
+        """When a timer checks whether a threshold that is reached still is."""
 
     # -- entries come and go ------------------------------------------------------------------------------------------
 
@@ -173,6 +181,9 @@ class Group:
             self.times.append(place)
         else:
             insort(self.times, place, lo=self._head)
+        if len(self._entries) > self.window.most:
+            self._drop_oldest()
+            self._compact()
         if not self._leaving:
             self._leaving = True
             self.window.clock.call_at(entry.at + self.window.retention, self._leave, None)
@@ -209,21 +220,27 @@ class Group:
         self._leaving = False
         edge = self.window.clock.now - self.window.retention
         while self._head < len(self.times) and self.times[self._head][0] <= edge:
-            name = self.times[self._head][1]
-            del self._entries[name]
-            self._forget(name)
-            self._head += 1
+            self._drop_oldest()
         if self._head == len(self.times):
             self.window.groups.pop(self.key, None)
             return
-        if self._head >= _COMPACT:
-            del self.times[: self._head]
-            self._head = 0
+        self._compact()
         self._leaving = True
         # Many leave together rather than each by a timer of its own: nothing is decided by what is forgotten here.
         self.window.clock.call_at(
             max(self.times[self._head][0] + self.window.retention, self.window.clock.now + SECOND), self._leave, None
         )
+
+    def _drop_oldest(self) -> None:
+        name = self.times[self._head][1]
+        del self._entries[name]
+        self._forget(name)
+        self._head += 1
+
+    def _compact(self) -> None:
+        if self._head >= _COMPACT:
+            del self.times[: self._head]
+            self._head = 0
 
     # -- thresholds are reached and released --------------------------------------------------------------------------
 
@@ -269,7 +286,14 @@ class Group:
     def _wait_for_release(self, threshold: Threshold) -> None:
         # Below the threshold when the at_least-th newest leaves.
         falls = self.times[-threshold.at_least][0] + threshold.within
-        self.window.clock.call_at(falls, self._check_released, threshold)
+        pending = self._release_at.get(threshold)
+        if pending is None or falls < pending:  # one timer: a count that goes on moves the moment on
+            self._release_at[threshold] = falls
+            self.window.clock.call_at(falls, self._release_due, threshold)
+
+    def _release_due(self, threshold: Threshold) -> None:
+        self._release_at.pop(threshold, None)
+        self._check_released(threshold)
 
     def _check_released(self, threshold: Threshold) -> None:
         item = self.reached.get(threshold)

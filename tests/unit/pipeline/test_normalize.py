@@ -5,7 +5,7 @@ import pytest
 from engine.facts.docker import Container
 from engine.facts.timestamps import from_micros
 from engine.inference.change_log import ChangeLog
-from engine.inference.items import FactItem
+from engine.inference.items import StateItem
 from engine.inference.memory import WorkingMemory
 from engine.pipeline import normalize
 from engine.pipeline.normalize import UNKNOWN_FOR, ShortIds
@@ -21,7 +21,7 @@ def memory(*ids: str) -> WorkingMemory:
     memory = WorkingMemory(ChangeLog(enabled=False))
     for number, ident in enumerate(ids):
         fact = Container(id=ident, at=from_micros(START))
-        memory.add(FactItem(fact, fact.identity, number, None))
+        memory.add(StateItem(fact, number))
     return memory
 
 
