@@ -91,7 +91,6 @@ _SPECS = (
         {},
         target=(),
         needs="the right to signal dockerd (same user or KILL) and the host's process ids",
-        changes=False,
     ),
     ActionSpec(
         "kill_runc",

@@ -28,13 +28,15 @@ class SourceError(DockwardenError):
 class DockerError(DockwardenError):
     """Docker refused, failed or did not answer.
 
-    `kind` is one of `engine.facts.outcomes.ErrorKind`; `status` the HTTP status where there was one.
+    `kind` is one of `engine.facts.outcomes.ErrorKind`; `status` the HTTP status where there was one; `begun` is true where the
+    call was sent and its end is not known: Docker may have done what it says, or may still do it.
     """
 
-    def __init__(self, message: str, *, kind: str, status: int | None = None) -> None:
+    def __init__(self, message: str, *, kind: str, status: int | None = None, begun: bool = False) -> None:
         super().__init__(message)
         self.kind = kind
         self.status = status
+        self.begun = begun
 
 
 class BrokerError(DockwardenError):

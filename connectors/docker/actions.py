@@ -47,6 +47,8 @@ class _Base:
         try:
             detail = await self._docker.inspect(container)
         except DockerError as error:
+            if error.kind in ("timeout", "unreachable"):  # nothing was done yet: not now, rather than a failed attempt
+                raise DockerError(str(error), kind="unreachable") from error
             if error.kind != "not_found":
                 raise
             gone = self._book.apply_gone(mark, container)
@@ -149,6 +151,8 @@ class RestartContainer(_Base):
         except TimeoutError:
             return _timed_out(f"restarting {container[:12]}")
         except DockerError as error:
+            if error.begun:  # a second one would restart it once more: this counts as made
+                return failed("timeout", f"{error}; it may have been restarted all the same")
             return _failed(error, [])
 
 

@@ -126,8 +126,7 @@ async def git(
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(END_S):
-                    await process.wait()
+                await asyncio.wait_for(process.wait(), END_S)
     if len(out) > OUTPUT_BYTES:
         raise GitError(f"git {arguments[0]} printed more than {OUTPUT_BYTES} bytes")
     if status:

@@ -130,6 +130,8 @@ class DiskUsage(PeriodicSource):
                 found = await worker.run(partial(usage, path, root), timeout_s=_STATVFS_LIMIT_S)
             except FileNotFoundError:
                 continue
+            except ValueError:
+                silent.append(f"{path} is no absolute path")
             except (TimeoutError, SourceError):
                 silent.append(f"{path} does not answer")
             except OSError as error:

@@ -256,8 +256,7 @@ async def _stop(child: asyncio.subprocess.Process) -> None:
     except TimeoutError:
         child.kill()
         with suppress(TimeoutError):
-            async with asyncio.timeout(STOP_S):
-                await child.wait()
+            await asyncio.wait_for(child.wait(), STOP_S)
     except asyncio.CancelledError:
         child.kill()
         raise

@@ -50,7 +50,7 @@ from engine.ports.clock import Clock
 from engine.ports.sources import FactSource
 from engine.settings import Settings
 
-PROBE_CALL_S = 600.0
+PROBE_CALL_S = 3600.0
 """A probe's own calls may take this long: what hangs is decided by the probe, and a call given up would go on in Docker."""
 
 
@@ -101,6 +101,11 @@ def compose(
         DockerClient(address, timeouts=Timeouts(call=PROBE_CALL_S, answer=PROBE_CALL_S)),
         DockerClient(address),
     )
+
+    def clear_unanswered() -> None:
+        for client in (events, look, remedy):
+            client.unanswered.clear()
+
     protection = Protection(names=settings.protect.names, images=settings.protect.images)
     known = {container.id: container for container in known_containers}
     dead = [container for container in known.values() if container.status == "dead"]
@@ -113,6 +118,7 @@ def compose(
         clock=clock,
         settings=HealthSettings(interval=settings.probes.daemon_s, hung_after=settings.probes.daemon_timeout_s),
         blocked_runc=BlockedRuncs().oldest_pid,
+        on_answer=clear_unanswered,
     )
     resync.on_stream(health.hurry)
     scanner = MountScanner(lambda: health.root_dir, daemon_pid=daemon.pid)

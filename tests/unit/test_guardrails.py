@@ -36,6 +36,10 @@ class TestMode:
         """Without a word from the operator, nothing is repaired; it is said."""
         assert verdict("remove_container", policy=Policy()).kind == "observed"
 
+    def test_observe_sends_no_signal(self) -> None:
+        """Asking dockerd for its stacks is a signal to a process of root's, and a file in its folder: no mere look."""
+        assert verdict("collect_stacks", {}, policy=Policy(), status=None).kind == "observed"
+
     def test_act_acts(self) -> None:
         """What is allowed is done."""
         assert verdict("remove_container").kind == "act"

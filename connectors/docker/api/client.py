@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +41,56 @@ _ANSWER_BYTES = 256 * 1024 * 1024
 """No list is that long: 6,000 containers with 40 KB of labels each."""
 
 
+MAX_UNANSWERED = 8
+"""Calls of a kind that may be given up in a row, on one client. Docker goes on with each of them, waiting for the same lock: a
+night of asking again and again would leave thousands behind."""
+
+UNANSWERED_S = 600.0
+"""After so many seconds one more is tried. Sooner when the health probe, which waits for its first call, has its answer."""
+
+
+class Unanswered:
+    """Counts calls that nobody answered, by kind, and stops further ones. Time is the loop's."""
+
+    def __init__(self) -> None:
+        self._in_a_row: dict[str, int] = {}
+        self._not_before: dict[str, float] = {}
+
+    def clear(self) -> None:
+        """Docker answers again."""
+        self._in_a_row.clear()
+        self._not_before.clear()
+
+    @contextlib.contextmanager
+    def watch(self, kind: str) -> Iterator[None]:
+        """Around a call.
+
+        Raises:
+            DockerError: `unreachable`: too many were not answered, this one is not made.
+        """
+        now = asyncio.get_running_loop().time()
+        if now < self._not_before.get(kind, 0.0):
+            count = self._in_a_row[kind]
+            raise DockerError(f"Docker hangs: {count} calls of {kind} in a row were not answered", kind="unreachable")
+        try:
+            yield
+        except asyncio.CancelledError:  # by a time-out of the caller's
+            self._unanswered(kind)
+            raise
+        except DockerError as error:
+            if error.kind == "timeout":
+                self._unanswered(kind)
+            else:
+                self._in_a_row.pop(kind, None)
+            raise
+        self._in_a_row.pop(kind, None)
+
+    def _unanswered(self, kind: str) -> None:
+        self._in_a_row[kind] = self._in_a_row.get(kind, 0) + 1
+        if self._in_a_row[kind] >= MAX_UNANSWERED:
+            self._not_before[kind] = asyncio.get_running_loop().time() + UNANSWERED_S
+
+
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     """How long to wait, in seconds."""
@@ -68,6 +118,7 @@ class DockerClient:
         self.address = address
         self._timeouts = timeouts or Timeouts()
         self._api = ""
+        self.unanswered = Unanswered()
         self._docker = aiodocker.Docker(
             url=address,
             api_version=f"v{_OLDEST_API}",  # replaced by what is negotiated
@@ -83,29 +134,30 @@ class DockerClient:
 
     async def ping(self) -> None:
         """See the port. Settles the API version too."""
-        async with self._answer("_ping", limit=self._limit(self._timeouts.call), versioned=False) as response:
-            await self._read(response)
-            named = response.headers.get("Api-Version", "")
+        with self.unanswered.watch("ping"):
+            async with self._answer("_ping", limit=self._limit(self._timeouts.call), versioned=False) as response:
+                await self._read(response)
+                named = response.headers.get("Api-Version", "")
         self._api = named if _API_VERSION.match(named) else _OLDEST_API
         self._docker.api_version = f"v{self._api}"
 
     async def version(self) -> DockerVersion:
         """See the port."""
-        return readings.version(await self._json("version"))
+        return readings.version(await self._json("version", "version"))
 
     async def info(self) -> DockerInfo:
         """See the port."""
-        return readings.info(await self._json("info"))
+        return readings.info(await self._json("info", "info"))
 
     async def list_containers(self, *, ids: Collection[str] = (), statuses: Collection[str] = ()) -> list[ContainerSummary]:
         """See the port."""
         filters = {name: list(values) for name, values in (("id", ids), ("status", statuses)) if values}
         query = {"all": "1"} | ({"filters": json.dumps(filters)} if filters else {})
-        return readings.summaries(await self._json("containers/json", query=query))
+        return readings.summaries(await self._json("list", "containers/json", query=query))
 
     async def inspect(self, container: str) -> ContainerDetail:
         """See the port."""
-        detail = readings.detail(await self._json(f"containers/{_checked(container)}/json"))
+        detail = readings.detail(await self._json("inspect", f"containers/{_checked(container)}/json"))
         if detail is None:
             raise DockerError(f"inspect of {container} gave an answer without an id", kind="failed")
         return detail
@@ -113,22 +165,24 @@ class DockerClient:
     async def remove(self, container: str, *, force: bool = False, volumes: bool = False) -> None:
         """See the port."""
         query = {"force": str(int(force)), "v": str(int(volumes))}
-        await self._json(f"containers/{_checked(container)}", method="DELETE", query=query, total_s=self._timeouts.remove)
+        await self._json(
+            "remove", f"containers/{_checked(container)}", method="DELETE", query=query, total_s=self._timeouts.remove
+        )
 
     async def restart(self, container: str, *, timeout_s: int | None = None) -> None:
         """See the port."""
         query = {} if timeout_s is None else {"t": str(timeout_s)}
         total = self._timeouts.call + (10 if timeout_s is None else timeout_s)
-        await self._json(f"containers/{_checked(container)}/restart", method="POST", query=query, total_s=total)
+        await self._json("restart", f"containers/{_checked(container)}/restart", method="POST", query=query, total_s=total)
 
     async def start_container(self, container: str) -> None:
         """See the port."""
-        await self._json(f"containers/{_checked(container)}/start", method="POST")
+        await self._json("start", f"containers/{_checked(container)}/start", method="POST")
 
     async def prune_images(self) -> Pruned:
         """See the port."""
         query = {"filters": json.dumps({"dangling": ["true"]})}
-        answer = await self._json("images/prune", method="POST", query=query, total_s=self._timeouts.remove)
+        answer = await self._json("prune", "images/prune", method="POST", query=query, total_s=self._timeouts.remove)
         return readings.pruned(answer)
 
     @asynccontextmanager
@@ -152,12 +206,14 @@ class DockerClient:
             await self.ping()
 
     async def _json(
-        self, path: str, *, method: str = "GET", query: Mapping[str, str] | None = None, total_s: float | None = None
+        self, kind: str, path: str, *, method: str = "GET", query: Mapping[str, str] | None = None, total_s: float | None = None
     ) -> Any:
         """The answer as JSON; None where it has no body."""
         await self._negotiate()
-        async with self._answer(path, method=method, query=query, limit=self._limit(total_s or self._timeouts.call)) as response:
-            body = await self._read(response)
+        limit = self._limit(total_s or self._timeouts.call)
+        with self.unanswered.watch(kind):
+            async with self._answer(path, method=method, query=query, limit=limit) as response:
+                body = await self._read(response)
         if not body:
             return None
         try:

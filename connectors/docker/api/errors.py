@@ -84,6 +84,7 @@ def unreachable(error: BaseException, where: str) -> DockerError:
     """
     number = _errno(error)
     kind: ErrorKind = "unreachable"
+    begun = False
     match number:
         case errno.ENOENT:
             what = f"there is no socket at {where}: start Docker, or name its address in DOCKER_HOST"
@@ -95,11 +96,12 @@ def unreachable(error: BaseException, where: str) -> DockerError:
         case _ if isinstance(error, aiohttp.ConnectionTimeoutError):
             what = f"no connection to {where} in time: is the address right, and Docker's host up?"
         case _ if isinstance(error, TimeoutError | asyncio.TimeoutError):
-            kind = "timeout"
+            kind, begun = "timeout", True
             what = f"no answer from {where} in time"
         case _:
+            begun = True
             what = f"the connection to {where} broke: {clean(str(error), MESSAGE_CHARS) or type(error).__name__}"
-    return DockerError(what, kind=kind)
+    return DockerError(what, kind=kind, begun=begun)
 
 
 def _errno(error: BaseException) -> int | None:

@@ -195,7 +195,7 @@ def info(answer: object) -> DockerInfo:
         kernel=clean(entry.get("KernelVersion"), NAME_CHARS),
         storage_driver=clean(entry.get("Driver"), NAME_CHARS),
         cgroup_driver=clean(entry.get("CgroupDriver"), NAME_CHARS),
-        root_dir=clean(entry.get("DockerRootDir")),
+        root_dir=root if (root := clean(entry.get("DockerRootDir"))).startswith("/") else "",
         driver_status=tuple((clean(name, NAME_CHARS), clean(value, NAME_CHARS)) for name, value in pairs),
         containers=_count(entry.get("Containers")),
         running=_count(entry.get("ContainersRunning")),

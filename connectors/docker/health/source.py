@@ -33,6 +33,10 @@ _VOLATILE = {"at", "fact_id", "ping_ms", "list_ms", "data_full_in_s", "metadata_
 """Fields that differ with every look; a difference in them alone is emitted with the next regular fact."""
 
 
+MAX_INSPECTIONS = 16
+"""Under way at a time, those that hang included. Each one that hangs holds a connection, and a pool without a free one would make
+ping look hung."""
+
 _MOMENT_S = 0.5
 """Long enough for calls that are answered at the same time, too short to be noticed as a delay."""
 
@@ -68,6 +72,7 @@ class DockerHealth:
         clock: Clock,
         settings: HealthSettings | None = None,
         blocked_runc: Callable[[], Awaitable[int | None]] | None = None,
+        on_answer: Callable[[], None] = lambda: None,
     ) -> None:
         """Nothing is asked before `run`.
 
@@ -76,10 +81,12 @@ class DockerHealth:
             clock: for event times, and for how long a call has waited.
             settings: None: the defaults.
             blocked_runc: finds the process id of a runc that waits for an init that is gone; asked while something hangs.
+            on_answer: called after a look in which nothing hung.
         """
         self._docker = docker
         self._settings = settings or HealthSettings()
         self._blocked_runc = blocked_runc
+        self._on_answer = on_answer
         self._clock = clock
         self._ping = Probe("ping", docker.ping, clock=clock)
         self._list: Probe[list[ContainerSummary]] = Probe("list", lambda: docker.list_containers(statuses=ALIVE), clock=clock)
@@ -100,7 +107,7 @@ class DockerHealth:
         """Docker's data root, as it names it itself; None while it is not known."""
         named = self._info.value.root_dir if self._info.value is not None else ""
         root = named or self._last_seen.get("root_dir", "")
-        return Path(root) if root else None
+        return Path(root) if root.startswith("/") else None  # what a cursor remembers may be anything
 
     def hurry(self) -> None:
         """Look now, also at how Docker is set up: it may have been stopped, or started as another."""
@@ -137,8 +144,11 @@ class DockerHealth:
             # The list's hang is reported before its cause is looked for.
             if self._hangs(self._list):
                 await self._emit(sink, **self._diagnosis())
-            await self._wait_for(self._inspect())
-        await self._emit(sink, **self._diagnosis())
+            await self._inspect()
+        diagnosis = self._diagnosis()
+        if diagnosis["hung"] is None:
+            self._on_answer()
+        await self._emit(sink, **diagnosis)
 
     async def _wait_for(self, probes: Sequence[Probe[Any]]) -> None:
         """Wait until each of these has ended or hangs; one that hangs already is not waited for again."""
@@ -154,16 +164,19 @@ class DockerHealth:
             return probe.waited_s >= self._settings.hung_after * 0.999
         return probe.error is not None and probe.error.kind == "timeout"
 
-    def _inspect(self) -> list[Probe[ContainerDetail]]:
-        """Start inspecting some containers; those that hang from before are still under way."""
+    async def _inspect(self) -> None:
+        """Inspect some containers, a bounded number at a time; those that hang from before are still under way."""
         self._inspections = {id_: probe for id_, probe in self._inspections.items() if self._hangs(probe)}
-        chosen = self._candidates.choose(self._list.value or [], all_of_them=self._hangs(self._list))
-        for id_ in chosen:
-            if id_ not in self._inspections:
-                self._inspections[id_] = Probe(f"inspect-{id_[:12]}", self._inspection(id_), clock=self._clock)
         for probe in self._inspections.values():
             probe.start()
-        return list(self._inspections.values())
+        chosen = self._candidates.choose(self._list.value or [], all_of_them=self._hangs(self._list))
+        waiting = [id_ for id_ in chosen if id_ not in self._inspections]
+        while waiting and (room := MAX_INSPECTIONS - sum(probe.task is not None for probe in self._inspections.values())) > 0:
+            for id_ in waiting[:room]:
+                self._inspections[id_] = Probe(f"inspect-{id_[:12]}", self._inspection(id_), clock=self._clock)
+                self._inspections[id_].start()
+            waiting = waiting[room:]
+            await self._wait_for(list(self._inspections.values()))
 
     def _inspection(self, container: str) -> Callable[[], Awaitable[ContainerDetail]]:
         return lambda: self._docker.inspect(container)

@@ -9,6 +9,7 @@ from connectors.docker.api.client import DockerClient
 from connectors.docker.containers.book import ContainerBook
 from connectors.docker.containers.protection import DockerGuard, Protection
 from connectors.docker.fake import FakeDocker
+from engine.errors import DockerError
 from engine.facts import Retraction
 from engine.facts.docker import Container
 from engine.ports.actions import Action
@@ -281,3 +282,37 @@ async def test_a_really_busy_removal_is_busy_and_succeeds_once_it_is_free(engine
         assert (await _remove(client).run({"container": container})).ok
     finally:
         await client.close()
+
+
+async def test_a_docker_that_hangs_before_anything_was_done_is_not_now() -> None:
+    """The look before the act was not answered: no attempt was made, and none is counted."""
+    harness = FakeHarness()
+    container = await harness.exited(0)
+    docker = _Unanswered("inspect")
+    for action in (_remove(docker), RestartContainer(docker, ContainerBook(), protection=PROTECTION, clock=SYSTEM)):
+        outcome = await action.run({"container": container})
+        assert (outcome.ok, outcome.error_kind, outcome.permanent) == (False, "unreachable", False)
+
+
+async def test_a_restart_that_was_sent_counts_whatever_became_of_it() -> None:
+    """A second one would restart it once more; one that never left is not now."""
+    for begun, kind in ((True, "timeout"), (False, "unreachable")):
+        docker = _Unanswered("restart", begun=begun)
+        container = docker.create("sleep")
+        docker.start(container)
+        action = RestartContainer(docker, ContainerBook(), protection=PROTECTION, clock=SYSTEM)
+        outcome = await action.run({"container": container}, touch_running=True)
+        assert (outcome.ok, outcome.error_kind) == (False, kind)
+
+
+class _Unanswered(FakeDocker):
+    """One kind of call breaks off."""
+
+    def __init__(self, call: str, *, begun: bool = True) -> None:
+        super().__init__()
+        self._breaks, self._begun = call, begun
+
+    async def _call(self, name: str, container: str = "") -> None:
+        if name == self._breaks:
+            raise DockerError("no answer", kind="timeout" if name == "inspect" else "unreachable", begun=self._begun)
+        await super()._call(name, container)

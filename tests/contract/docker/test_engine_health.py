@@ -8,9 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from connectors.docker.health.source import DockerHealth, HealthSettings
+from connectors.docker.api import readings
+from connectors.docker.fake import FakeDocker
+from connectors.docker.health.source import MAX_INSPECTIONS, DockerHealth, HealthSettings
 from engine.facts.docker import Daemon, DaemonChange
-from engine.ports.docker import DockerInfo
+from engine.ports.docker import ContainerDetail, DockerInfo
 from tests.clocks import SYSTEM
 from tests.contract.docker.harness import FakeHarness, Harness, RealHarness
 from tests.contract.docker.watching import RecordingSink
@@ -245,6 +247,89 @@ async def test_told_to_hurry_it_looks_at_once(harness: Harness) -> None:
             health.hurry()
             await watch.sink.until(lambda: len(watch.sink.of(Daemon)) > before, "the hang", within_s=10.0)
         assert watch.now.hung == "ping"
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+class _Counting(FakeDocker):
+    """Counts the inspections that are not answered at the same time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open = self.most = 0
+
+    async def inspect(self, container: str) -> ContainerDetail:
+        self.open += 1
+        self.most = max(self.most, self.open)
+        try:
+            return await super().inspect(container)
+        finally:
+            self.open -= 1
+
+
+async def test_inspections_that_hang_are_bounded_and_ping_is_well() -> None:
+    """Hundreds of containers whose inspection hangs: a few are waited for, however long, and what hangs is not called ping."""
+    harness = FakeHarness()
+    harness.fake = docker = _Counting()
+    for _ in range(300):
+        await harness.running()
+    async with probing(harness, settings=replace(QUICK, hung_after=0.1, interval=0.05)) as watch:
+        docker.hang("inspect")
+        await watch.until_hung("inspect")
+        docker.hang("list")
+        await watch.until_hung("list")
+        for _ in range(20):
+            await asyncio.sleep(0.05)
+        assert watch.now.hung == "list"
+        assert docker.most == docker.open == MAX_INSPECTIONS
+
+
+async def test_one_that_hangs_among_many_is_found_while_the_list_hangs() -> None:
+    """They are asked in turns of a bounded number, all within one look."""
+    harness = FakeHarness()
+    containers = [await harness.running() for _ in range(60)]
+    async with probing(harness, settings=replace(QUICK, hung_after=0.2)) as watch:
+        await watch.sink.until(lambda: watch.now.list_ms, "a list")
+        culprit = sorted(containers)[40]
+        async with _fake_hang(harness, "list", f"inspect {culprit}"):
+            await watch.sink.until(lambda: watch.now.hung_container == culprit, "the culprit")
+
+
+async def test_who_waits_for_an_answer_hears_of_it() -> None:
+    """After a look in which nothing hung, and not before."""
+    harness = FakeHarness()
+    answers: list[str | None] = []
+    watch = Watch()
+    health = DockerHealth(
+        harness.fake,
+        clock=SYSTEM,
+        settings=replace(QUICK, hung_after=0.1),
+        on_answer=lambda: answers.append(watch.now.hung if watch.sink.of(Daemon) else None),
+    )
+    harness.fake.hang("everything")
+    task = asyncio.create_task(health.run(watch.sink, None))
+    try:
+        await watch.until_hung("ping")
+        assert answers == []
+        harness.fake.go_on()
+        await watch.sink.until(lambda: answers, "the answer")
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_data_root_that_is_no_absolute_path_is_none() -> None:
+    """Neither from Docker nor from what a cursor remembers: what stands on it would end the process."""
+    harness = FakeHarness()
+    harness.fake.info_given = readings.info({"DockerRootDir": "var/lib/docker", "ServerVersion": "1"})
+    assert harness.fake.info_given.root_dir == ""
+    health = DockerHealth(harness.fake, clock=SYSTEM, settings=QUICK)
+    watch = Watch()
+    task = asyncio.create_task(health.run(watch.sink, json.dumps({"root_dir": "../x"})))
+    try:
+        await watch.sink.until(lambda: watch.sink.of(Daemon) and watch.now.version, "the set-up")
+        assert health.root_dir is None
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -3,12 +3,12 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from connectors.docker.api.client import DockerClient, Timeouts
+from connectors.docker.api.client import MAX_UNANSWERED, DockerClient, Timeouts
 from engine.errors import DockerError
 
 ID = "0123456789abcdef" * 4
@@ -164,3 +164,38 @@ async def test_a_stream_gives_bytes_as_they_come_and_leaks_no_connection(tmp_pat
         connector = client._docker.session.connector
         assert connector is not None
         assert not connector._acquired
+
+
+async def test_a_docker_that_hangs_for_a_night_is_asked_a_bounded_number_of_times(tmp_path: Path) -> None:
+    """Each call given up goes on in Docker: after a few of a kind in a row no more are made, until something is answered."""
+    asked: list[str] = []
+
+    def answer(line: str) -> bytes | None:
+        asked.append(line)
+        return None if hangs and "containers/json" in line else reply(b"[]" if "containers/json" in line else b"{}")
+
+    hangs = True
+    async with serving(tmp_path, answer, timeouts=Timeouts(connect=0.5, call=0.02)) as client:
+        kinds = [(await kind_of(client))[0] for _ in range(50)]
+        assert kinds == ["timeout"] * MAX_UNANSWERED + ["unreachable"] * (50 - MAX_UNANSWERED)
+        assert len(asked) == MAX_UNANSWERED
+        await client.info()
+        hangs = False
+        client.unanswered.clear()
+        assert await client.list_containers() == []
+
+
+async def test_calls_that_the_caller_gives_up_count_too(tmp_path: Path) -> None:
+    """Whoever bounds a call from outside leaves it behind in Docker just the same; one that is answered begins the count anew."""
+    asked: list[str] = []
+
+    def answer(line: str) -> bytes | None:
+        asked.append(line)
+        return reply(b"[]") if len(asked) == 4 else None
+
+    async with serving(tmp_path, answer, timeouts=Timeouts(connect=0.5, call=30)) as client:
+        for _ in range(50):
+            with suppress(TimeoutError, DockerError):
+                async with asyncio.timeout(0.02):
+                    await client.list_containers()
+        assert len(asked) == 4 + MAX_UNANSWERED

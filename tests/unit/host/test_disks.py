@@ -152,3 +152,14 @@ def test_file_systems_without_a_number() -> None:
     """No inodes (btrfs) is null, no space at all (proc) is not full."""
     assert system(1, "/", inodes=0, inodes_free=0).inodes_ratio is None
     assert system(1, "/", used=0, free=0).used_ratio == 0
+
+
+async def test_a_path_that_is_not_absolute_is_named_and_the_others_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ended the process."""
+    real = usage
+    host = Host(monkeypatch, data=system(1, "/data"))
+    monkeypatch.setattr(
+        disks, "usage", lambda path, root: real(path, root) if not path.is_absolute() else host._usage(path, root)
+    )
+    facts = await host.source("var/lib/docker", "/data").look()
+    assert [fact.path for fact in facts if isinstance(fact, Disk)] == ["/data"]

@@ -35,4 +35,4 @@ def test_each_action_has_its_mode(settings: Settings, tmp_path: Path) -> None:
     carried, reported, looks = modes(load_settings(config))
     assert carried == "carried out: remove_container"
     assert "remove_container" not in reported
-    assert looks == "always, as they only look: inspect_mounts, collect_stacks"
+    assert looks == "always, as they only look: inspect_mounts"
