@@ -8,7 +8,7 @@ LAB_PACKAGES := $(UNIT_PACKAGES) docker.io mosquitto strace busybox-static e2fsp
     prometheus-alertmanager chromium chromium-driver
 LAB_RIGHTS := the lab starts Docker daemons of its own
 
-.PHONY: help setup setup-dev setup-lab run drill test test-slow bare check unit format
+.PHONY: help setup setup-dev setup-lab run drill test test-slow wheel bare check unit format
 # Two set-ups at a time would write the same environment.
 .NOTPARALLEL:
 
@@ -48,9 +48,12 @@ test: setup-lab check ## everything: checks, then unit, property, contract and l
 	.venv/bin/python -m pytest
 
 # The slow tier: what takes too long for every change, one target a step. A new step is a target of its own, named here.
-SLOW := bare
+SLOW := wheel bare
 
-test-slow: $(SLOW) ## the slow tier: bare Debian roots
+test-slow: $(SLOW) ## the slow tier: the wheel on every Python, bare Debian roots
+
+wheel: setup-dev ## install the wheel without a compiler on every supported Python that is here
+	@scripts/try-wheel
 
 bare: ## run, drill and test on bare Debian 12 and 13 roots (root; takes long)
 	@scripts/bare-root $(ARGS)

@@ -15,7 +15,6 @@ from engine.pipeline.intake import AlarmTest
 from engine.pipeline.report import Report
 from engine.ports.broker import LinkState, Message, Publisher
 from engine.sidecar.sidecar import Sidecar
-from engine.version import JOINS_MENDED
 
 ANSWER_S = 5.0
 """The loop has so long to answer; a turn takes milliseconds."""
@@ -102,8 +101,6 @@ class Status:
     def problems(self) -> list[str]:
         """What dockwarden itself suffers from, a sentence each."""
         problems: list[str] = []
-        if not JOINS_MENDED:
-            problems.append("durable-rules is not the mended build and may end the process: install it by scripts/durable-rules")
         if self._silent:
             problems.append(f"the loop has not answered within {ANSWER_S:g} s")
         if self._sidecar.writer.problem:

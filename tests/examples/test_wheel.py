@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from email import message_from_bytes
 from pathlib import Path
 from zipfile import ZipFile
@@ -65,13 +66,15 @@ def program(wheel: Path) -> Path:
     return python.parent / "dockwarden"
 
 
-def test_the_wheel_suits_every_supported_python(wheel: Path) -> None:
-    """It holds no compiled code and takes CPython 3.11 to 3.14."""
+def test_the_wheel_suits_every_supported_python_and_needs_no_compiler(wheel: Path) -> None:
+    """It holds no compiled code, takes CPython 3.11 to 3.14, and leaves what has no wheel of its own to an extra."""
     assert wheel.name.endswith("-py3-none-any.whl")
     with ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         data = message_from_bytes(archive.read(name))
     assert set(data["Requires-Python"].split(",")) == {">=3.11", "<3.15"}
+    compiled = [line for line in data.get_all("Requires-Dist", []) if line.startswith("durable-rules")]
+    assert [line.partition(";")[2].strip() for line in compiled] == ['extra == "durable-rules"']
 
 
 def test_the_wheel_has_two_import_packages_and_every_module_of_them(wheel: Path) -> None:
@@ -87,6 +90,14 @@ def test_the_wheel_has_two_import_packages_and_every_module_of_them(wheel: Path)
     }
     expected = {name for name in here if "__pycache__" not in name}
     assert {name for name in inside if not name.startswith("engine/shipped_")} == expected
+
+
+def test_the_locked_durable_rules_is_the_one_of_the_extra() -> None:
+    """Every set-up of the repository installs durable-rules, by the pin that the extra has."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (pin,) = project["optional-dependencies"]["durable-rules"]
+    for name in ("run.txt", "dev.txt"):
+        assert f"\n{pin} " in (ROOT / "requirements" / name).read_text()
 
 
 def test_the_wheel_brings_every_shipped_rule(program: Path) -> None:
