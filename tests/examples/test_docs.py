@@ -103,6 +103,6 @@ def test_the_settings_that_are_named_exist() -> None:
 
 def test_the_verbs_that_are_named_exist() -> None:
     """`dockwarden VERB` in every page."""
-    known = {command.callback.__name__ for command in app.registered_commands if command.callback} | {"rules"}
+    known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback} | {"rules"}
     for page in PAGES:
-        assert set(re.findall(r"`(?:\.venv/bin/)?dockwarden ([a-z]+)", page.read_text())) <= known, page
+        assert set(re.findall(r"`(?:\.venv/bin/)?dockwarden ([a-z][a-z-]*)", page.read_text())) <= known, page
