@@ -17,8 +17,15 @@ from engine.pipeline.jobs import Job
 from engine.ports.actions import Outcome
 from engine.rules.model import RuleSet
 
-QUEUE_LENGTH = 2_000
-"""Entries (each a batch of facts of one source); a storm of thousands of events passes in tens of them."""
+MAX_WAITING = 10_000
+"""Facts that wait at most, some tens of MiB; those with large labels count as several. Whoever has more waits: lists and logs
+are read later, and events that do not fit are made up for by a list."""
+
+MAX_FACTS_PER_ENTRY = 500
+"""A longer list of facts comes in several entries."""
+
+_LABEL_CHARS = 4096
+"""So much text in labels counts as a fact of its own: a container may have hundreds of KiB of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,14 +140,22 @@ Entry = (
 class Intake:
     """Takes entries in; gives them out in batches."""
 
-    def __init__(self, host: str, length: int = QUEUE_LENGTH) -> None:
+    def __init__(self, host: str, most: int = MAX_WAITING) -> None:
         self._host = host
-        self._queue: asyncio.Queue[Entry] = asyncio.Queue(length)
+        self._most = most
+        self._queue: asyncio.Queue[tuple[Entry, int]] = asyncio.Queue()  # bounded by what its entries weigh
+        self._waiting = 0
+        self._room = asyncio.Event()
         self._step: Micros = 0
 
     async def put(self, entry: Entry) -> None:
         """Hand an entry over; waits while the loop is behind."""
-        await self._queue.put(entry)
+        weight = max(1, sum(map(_weight, entry.facts))) if isinstance(entry, FromSource) else 1
+        while self._waiting and self._waiting + weight > self._most:
+            self._room.clear()
+            await self._room.wait()
+        self._waiting += weight
+        self._queue.put_nowait((entry, weight))
 
     def clock_stepped(self, step: Micros) -> None:
         """The clock was set. Never waits, and is taken first: no turn sees the new time with what holds the old one."""
@@ -161,15 +176,25 @@ class Intake:
             await self.put(Question(about, answer, rule))
             return await answer
 
-    async def take(self, most: int, timeout_s: float | None) -> list[Entry]:
-        """What is there, at most so many entries; waits for the first one, no longer than the time-out."""
-        entries: list[Entry] = []
+    async def take(self, most: int, timeout_s: float | None, *, most_facts: int = MAX_WAITING) -> list[Entry]:
+        """What is there, at most so many entries; waits for the first one, no longer than the time-out.
+
+        Args:
+            most: entries.
+            timeout_s: None for as long as it takes.
+            most_facts: after so many in them, no further entry is taken.
+        """
+        taken: list[tuple[Entry, int]] = []
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                entries.append(await self._queue.get())
-        while len(entries) < most and not self._queue.empty():
-            entries.append(self._queue.get_nowait())
-        return [*self._stepped(), *entries]
+                taken.append(await self._queue.get())
+        weight = sum(weight for _, weight in taken)
+        while len(taken) < most and weight < most_facts and not self._queue.empty():
+            taken.append(self._queue.get_nowait())
+            weight += taken[-1][1]
+        self._waiting -= weight
+        self._room.set()
+        return [*self._stepped(), *(entry for entry, _ in taken)]
 
     def _stepped(self) -> Iterator[Entry]:
         step, self._step = self._step, 0
@@ -191,9 +216,18 @@ class SourceSink:
         self._intake = intake
 
     async def put(self, facts: list[Fact | Retraction], *, cursor: str | None = None) -> None:
-        """Hand over facts in order."""
+        """Hand over facts in order; the cursor counts once all of them are in."""
+        facts = with_host(facts, self._host)
+        while len(facts) > MAX_FACTS_PER_ENTRY:
+            await self._intake.put(FromSource(self._source, facts[:MAX_FACTS_PER_ENTRY]))
+            facts = facts[MAX_FACTS_PER_ENTRY:]
         if facts or cursor is not None:
-            await self._intake.put(FromSource(self._source, with_host(facts, self._host), cursor))
+            await self._intake.put(FromSource(self._source, facts, cursor))
+
+
+def _weight(fact: Fact | Retraction) -> int:
+    labels = getattr(fact, "labels", None)
+    return 1 if not labels else 1 + sum(map(len, labels.values())) // _LABEL_CHARS
 
 
 def with_host(facts: Iterable[Fact | Retraction], host: str) -> list[Fact | Retraction]:

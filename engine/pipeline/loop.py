@@ -55,6 +55,9 @@ _log = structlog.get_logger(__name__)
 MAX_ENTRIES_PER_TURN = 200
 """Entries of the intake taken at once: enough to share a commit among a burst, few enough to answer within milliseconds."""
 
+MAX_FACTS_PER_TURN = 2_000
+"""And no more facts than that in them: some 100 ms."""
+
 UNWELL_RETRY_S = 5.0
 """While the journal cannot be written, it is tried again after so many seconds even when nothing happens."""
 
@@ -157,7 +160,7 @@ class Loop:
 
     async def turn(self, timeout_s: float | None) -> None:
         """One round: wait for entries no longer than the time-out, take them, commit what follows, let it out."""
-        entries = await self._intake.take(MAX_ENTRIES_PER_TURN, timeout_s)
+        entries = await self._intake.take(MAX_ENTRIES_PER_TURN, timeout_s, most_facts=MAX_FACTS_PER_TURN)
         turn = self._begin()
         if entries and isinstance(entries[0], ClockStepped):
             self._shift(turn, entries[0].step)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from engine.facts import Retraction
+from engine.facts.docker import Container
 from engine.pipeline.intake import FromSource, Intake, Question
 from tests.unit.pipeline.support import settle
 
@@ -75,3 +76,43 @@ async def test_a_cursor_that_moved_without_facts_is_news_and_nothing_at_all_is_n
     (entry,) = await intake.take(10, 1.0)
     assert isinstance(entry, FromSource)
     assert (entry.cursor, entry.facts) == ("7", [])
+
+
+async def test_it_is_bounded_by_facts_not_by_entries() -> None:
+    """A list of thousands of containers in one piece waits like thousands of events; one with large labels counts as more."""
+    intake = Intake("h1", 1_000)
+    big = Container(id="c", at=GONE.at, labels={"a": "x" * 4096 * 399})
+    putting = [
+        asyncio.create_task(intake.sink("docker").put([GONE] * 1_200, cursor="7"), name="list"),
+        asyncio.create_task(intake.sink("other").put([big]), name="big"),
+    ]
+    await settle()
+    assert intake.depth == 2
+    entries = []
+    while not all(task.done() for task in putting) or intake.depth:
+        entries += await intake.take(1, 1.0)
+        await settle()
+    sources = [entry for entry in entries if isinstance(entry, FromSource)]
+    assert sum(len(entry.facts) for entry in sources if entry.source == "docker") == 1_200
+    assert [entry.cursor for entry in sources if entry.source == "docker"][-1] == "7"
+    assert [entry.cursor for entry in sources if entry.cursor] == ["7"]
+
+
+async def test_an_entry_larger_than_all_room_comes_in_by_itself() -> None:
+    """It waits for an empty intake, not for ever."""
+    intake = Intake("h1", 2)
+    await intake.sink("docker").put([GONE])
+    putting = asyncio.create_task(intake.sink("docker").put([GONE] * 5), name="large")
+    await settle()
+    assert not putting.done()
+    await intake.take(1, 1.0)
+    await asyncio.wait_for(putting, 1.0)
+    assert intake.depth == 1
+
+
+async def test_a_turn_takes_no_more_than_so_many_facts() -> None:
+    """However few the entries."""
+    intake = Intake("h1")
+    for _ in range(5):
+        await intake.sink("docker").put([GONE] * 400)
+    assert [len(await intake.take(100, 0.0, most_facts=1_000)) for _ in range(2)] == [3, 2]
