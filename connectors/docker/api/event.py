@@ -21,7 +21,8 @@ from engine.facts.timestamps import from_micros
 _NUMBER = re.compile(r"-?[0-9]{1,10}\Z")
 _LAST_NANO = 1 << 62
 """The year 2116."""
-_SHORT = 12
+SHORT_ID = 12
+"""Digits by which people name a container."""
 
 _OWN: Mapping[str, frozenset[str]] = {
     "die": frozenset({"exitCode", "execDuration"}),
@@ -155,5 +156,5 @@ def fact_of(
 
 def fact_id(event: DockerEvent) -> str:
     """`docker-<timeNano>-<action>-<id>`, with the exec's id where there is one: the same after a restart."""
-    exec_id = clean(event.attributes.get("execID"), NAME_CHARS)[:_SHORT]
-    return f"docker-{event.nano}-{event.action}-{event.id[:_SHORT]}" + (f"-{exec_id}" if exec_id else "")
+    exec_id = clean(event.attributes.get("execID"), NAME_CHARS)[:SHORT_ID]
+    return f"docker-{event.nano}-{event.action}-{event.id[:SHORT_ID]}" + (f"-{exec_id}" if exec_id else "")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from connectors.docker.api.event import DESTROYED, DockerEvent
+from connectors.docker.api.event import DESTROYED, SHORT_ID, DockerEvent
 from connectors.docker.api.readings import parent_of
 from connectors.docker.containers.protection import Protection
 from connectors.sources.text import NAME_CHARS, clean
@@ -30,6 +30,8 @@ _GONE_REMEMBERED = 4_096
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _RUN_ANEW: dict[str, Any] = {"exit_code": None, "finished_at": None, "error": None, "oom_killed": None, "pid": None}
 """What was true of the former run only."""
+
+_LIFE_ACTIONS = frozenset({"create", "start", "die", "pause", "unpause"})
 
 _STATE_ACTIONS = frozenset({"create", "start", "die", "pause", "unpause", "oom", "rename", "health_status"})
 """All others (exec_create and the like, thousands a second) leave the state as it is."""
@@ -54,6 +56,8 @@ class _Entry:
     """Of its last change by an event."""
     read_at: datetime = _BEGINNING
     """Mark of the newest reading: events from before are contained in it."""
+    answered_at: datetime = _BEGINNING
+    """When that reading was answered, if it was a list: events from between may be contained in it, or not."""
     command_known: bool = False
     image_known: bool = False
     """True when an event or an inspection gave it: a list names the image by its id once the tag has moved on."""
@@ -68,6 +72,8 @@ class ContainerBook:
         self._protection = protection or Protection()
         self._entries: dict[str, _Entry] = {fact.id: _Entry(fact, 0) for fact in dead_before}
         self._gone: OrderedDict[str, int] = OrderedDict()
+        self._gone_before: frozenset[str] = frozenset()
+        """Beginnings of ids that were gone before a restart, and whose last events come once more."""
         self._number = 0
         self._shifted = timedelta(0)
 
@@ -109,7 +115,9 @@ class ContainerBook:
         """The clock was set by so much: else what comes now would be older than what is known, or newer than what comes next."""
         self._shifted += step
         for entry in self._entries.values():
-            entry.read_at += step if entry.read_at != _BEGINNING else timedelta(0)
+            for name in ("read_at", "answered_at"):
+                if getattr(entry, name) != _BEGINNING:
+                    setattr(entry, name, getattr(entry, name) + step)
             if entry.fact.at != _BEGINNING:
                 entry.fact = entry.fact.model_copy(update={"at": entry.fact.at + step})
                 entry.fact.__dict__.pop("at_micros", None)  # cached of the time before
@@ -118,13 +126,26 @@ class ContainerBook:
         """The mark by the clock as it is set now."""
         return replace(mark, at=mark.at + self._shifted - mark.shifted) if mark.shifted != self._shifted else mark
 
-    def still_true(self, changes: Iterable[Change]) -> list[Change]:
-        """These changes, without what was said of containers that are gone by now.
+    def remember_gone(self, short_ids: Collection[str]) -> None:
+        """These (12 digits each) were gone before a restart: what is heard of them once more does not bring them back."""
+        self._gone_before = frozenset(short_ids)
 
-        Whoever waits between making changes and emitting them asks this first: an event may have reported the end meanwhile,
+    def still_true(self, changes: Iterable[Change]) -> list[Change]:
+        """These changes, with only the last state of each container, and none of those that are gone by now.
+
+        A start that is heard of only after the exit is known ends and begins nothing: what counts is how it ended. And whoever
+        waits between making changes and emitting them asks this first: an event may have reported the end meanwhile,
         and a fact that comes after its own retraction would stay for ever.
         """
-        return [change for change in changes if not (isinstance(change, Container) and change.id in self._gone)]
+        latest: list[Change] = []
+        seen: set[str] = set()
+        for change in reversed(list(changes)):
+            if isinstance(change, Container):
+                if change.id in self._gone or change.id in seen:
+                    continue
+                seen.add(change.id)
+            latest.append(change)
+        return latest[::-1]
 
     # --- readings ---
 
@@ -140,17 +161,17 @@ class ContainerBook:
         if entry is not None:
             entry.fact = entry.fact.model_copy(update=self._lasting(entry, summary))
 
-    def apply_list(self, mark: Mark, summaries: Iterable[ContainerSummary]) -> list[Change]:
-        """Take a list, or a part of it, in. `mark` was made before it was asked for."""
+    def apply_list(self, mark: Mark, summaries: Iterable[ContainerSummary], *, answered: datetime | None = None) -> list[Change]:
+        """Take a list, or a part of it, in. `mark` was made before it was asked for; `answered`: when the answer had come."""
         mark = self._present(mark)
-        return [change for summary in summaries for change in self._apply_summary(mark, summary)]
+        return [change for summary in summaries for change in self._apply_summary(mark, summary, answered or mark.at)]
 
     def retire(self, mark: Mark, listed: Collection[str]) -> list[Change]:
         """Take back what is not in a list of all containers, except what came after the mark."""
         missing = [id_ for id_, entry in self._entries.items() if id_ not in listed and entry.number <= mark.number]
         return [change for id_ in missing for change in self.apply_gone(mark, id_)]
 
-    def _apply_summary(self, mark: Mark, summary: ContainerSummary) -> list[Change]:
+    def _apply_summary(self, mark: Mark, summary: ContainerSummary, answered: datetime) -> list[Change]:
         if self._gone.get(summary.id, -1) > mark.number:
             return []
         self._gone.pop(summary.id, None)
@@ -159,7 +180,7 @@ class ContainerBook:
             entry = self._entries[summary.id] = _Entry(self._fact(summary.id, _BEGINNING), mark.number)
         update = self._lasting(entry, summary)
         if entry.number <= mark.number and entry.read_at <= mark.at:
-            entry.read_at = mark.at
+            entry.read_at, entry.answered_at = mark.at, answered
             update |= {"name": summary.name, "status": self._never_revived(entry, summary.status), "health": summary.health}
             if summary.exit_code is not None:
                 update["exit_code"] = summary.exit_code
@@ -205,13 +226,21 @@ class ContainerBook:
 
     # --- events ---
 
+    def is_uncertain(self, event: DockerEvent) -> bool:
+        """True where only an inspection tells what holds: it happened while a list was asked for, which may contain it or not.
+
+        Taken for later, the start of a container that has long exited would set it back to running.
+        """
+        entry = self._entries.get(event.id)
+        return entry is not None and event.action in _LIFE_ACTIONS and entry.read_at < event.at <= entry.answered_at
+
     def apply_event(self, event: DockerEvent) -> list[Change]:
         """Take an event about a container in."""
         if event.action in DESTROYED:
             return self._forget(event.id, event.at)
         entry = self._entries.get(event.id)
         if entry is None:
-            if event.id in self._gone or _state_after(event, forgeable=True) is None:
+            if event.id in self._gone or event.id[:SHORT_ID] in self._gone_before or _state_after(event, forgeable=True) is None:
                 return []
             fact = self._fact(event.id, event.at, status="created", labels=event.labels())
             entry = self._entries[event.id] = _Entry(fact, self._number)

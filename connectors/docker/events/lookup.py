@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from connectors.docker.api.event import DockerEvent
-from connectors.docker.containers.book import ContainerBook
+from connectors.docker.containers.book import Change, ContainerBook
 from engine.errors import DockerError
-from engine.ports.clock import Clock
+from engine.ports.clock import Clock, event_time
 from engine.ports.docker import DockerApi
 
 LOOKUP_S = 2.0
@@ -90,6 +90,19 @@ class Lookup:
         self._filled_at = now
         if self._tokens < 0:
             await self._clock.sleep(-self._tokens / A_SECOND)
+
+    async def confirm(self, container: str) -> list[Change]:
+        """Have the book know how this container is now; what changed."""
+        if self._clock.monotonic() < self._not_before:
+            return []
+        mark = self._book.mark(event_time(self._clock))
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                detail = await self._docker.inspect(container)
+        except (DockerError, TimeoutError) as error:
+            self._pause_after(error)
+            return []
+        return self._book.apply_detail(mark, detail)
 
     async def exit_codes(self, events: Iterable[DockerEvent]) -> dict[int, int]:
         """Confirmed exit codes, by the nanoseconds of the event, of deaths whose own code may be a label's."""

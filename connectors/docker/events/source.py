@@ -101,6 +101,7 @@ class DockerEvents:
     async def run(self, sink: Sink, cursor: str | None) -> None:
         """See `FactSource`. Goes on until cancelled, whatever Docker does."""
         self._resume = Resume(cursor, now=self._nanoseconds())
+        self._book.remember_gone(self._resume.gone_before)
         self._resync.on_done(self._queue.wake)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._read(), name="docker-events-reader")
@@ -193,7 +194,10 @@ class DockerEvents:
         facts: list[Change] = []
         for event in events:
             before = (self._book.command(event.id), self._book.labels(event.id))
-            changes = self._book.apply_event(event)
+            changes: list[Change] = []
+            if self._book.is_uncertain(event):
+                changes += await self._lookup.confirm(event.id)
+            changes += self._book.apply_event(event)
             command = before[0] if before[0] is not None else self._book.command(event.id)
             labels = before[1] if before[1] is not None else self._book.labels(event.id)
             exit_code = None

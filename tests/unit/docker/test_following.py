@@ -66,6 +66,26 @@ def test_a_clock_that_was_set_moves_the_place_in_the_stream(hours: int) -> None:
     assert resume.cursor == str(NOW + step + 1)
 
 
+def test_a_cursor_names_what_was_removed_of_late() -> None:
+    """Within bounds: those of the last seconds, and no more than a busy host removes."""
+    resume = Resume(None, now=NOW)
+
+    def removed(number: int, nano: int) -> DockerEvent:
+        actor = {"ID": f"{number:064x}"[::-1], "Attributes": {}}
+        return read_event(json.dumps({"Type": "container", "Action": "destroy", "Actor": actor, "timeNano": nano}).encode())
+
+    resume.is_new(removed(1, NOW))
+    resume.is_new(removed(2, NOW + NANO))
+    assert resume.cursor == f"{NOW + NANO}:100000000000,200000000000"
+    again = Resume(resume.cursor, now=NOW + NANO)
+    assert again.gone_before == ["100000000000", "200000000000"]
+    assert again.cursor == str(NOW + NANO)
+    for number in range(10_000):
+        resume.is_new(removed(number + 3, NOW + 10 * NANO + number))
+    assert len(resume.cursor or "") < 7_000
+    assert "100000000000," not in (resume.cursor or "")
+
+
 def test_what_was_seen_is_remembered_within_bounds() -> None:
     """The engine can send 256 again; a stream of a million leaves some thousand behind."""
     resume = Resume(None, now=NOW)
