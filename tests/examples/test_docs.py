@@ -103,6 +103,9 @@ def test_the_settings_that_are_named_exist() -> None:
 
 def test_the_verbs_that_are_named_exist() -> None:
     """`dockwarden VERB` in every page."""
-    known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback} | {"rules"}
+    known = {
+        (command.name or command.callback.__name__).replace("_", "-") for command in app.registered_commands if command.callback
+    }
+    known |= {str(group.name) for group in app.registered_groups}
     for page in PAGES:
-        assert set(re.findall(r"`(?:\.venv/bin/)?dockwarden ([a-z][a-z-]*)", page.read_text())) <= known, page
+        assert set(re.findall(r"`(?:\.venv/bin/)?dockwarden ([a-z-]+)", page.read_text())) <= known, page
