@@ -66,6 +66,7 @@ class Alerts:
         self._options = options
         self._history = history
         self.silences: list[Silence] = []
+        self._silences_by_rule: dict[str, list[Silence]] = {}
         self.acknowledged: dict[AlertKey, str] = {}
         self._suppressed: dict[AlertKey, bool] = {}
         """Alerts that a silence holds back; True: the last that was published of them is that they fire."""
@@ -78,9 +79,9 @@ class Alerts:
 
     def shift(self, turn: Turn, step: Micros) -> None:
         """The clock was set: silences last as long as they were to, and what waits goes on waiting."""
-        self.silences = [
+        self._set_silences(
             silence.model_copy(update={"since": silence.since + step, "until": silence.until + step}) for silence in self.silences
-        ]
+        )
         for address, (decision, since, subjects) in self._pending.items():
             state = turn.core.alerts.states.get(address)
             if state is not None and not state.firing:
@@ -121,7 +122,7 @@ class Alerts:
                 self._changed = True
                 self._decide(turn, decision)
         if any(silence.until <= turn.now for silence in self.silences):
-            self.silences = [silence for silence in self.silences if silence.until > turn.now]
+            self._set_silences(silence for silence in self.silences if silence.until > turn.now)
             self._changed = True
             self._publish_suppressed(turn)
         if self._changed:
@@ -147,7 +148,7 @@ class Alerts:
         if len(others) >= MAX_SILENCES:
             msg = f"there are {MAX_SILENCES} silences already"
             raise ValueError(msg)
-        self.silences = [*others, Silence(rule=rule, key=key, since=turn.now, until=turn.now + length, by=by)]
+        self._set_silences([*others, Silence(rule=rule, key=key, since=turn.now, until=turn.now + length, by=by)])
         self._changed = True
 
     def acknowledge(self, turn: Turn, rule: str, key: str, by: str) -> None:
@@ -163,6 +164,12 @@ class Alerts:
         self.acknowledged[rule, key] = by
         self._changed = True
         self._decide(turn, state.decision(turn.now))
+
+    def _set_silences(self, silences: Iterable[Silence]) -> None:
+        self.silences = list(silences)
+        self._silences_by_rule = {}
+        for silence in self.silences:
+            self._silences_by_rule.setdefault(silence.rule, []).append(silence)
 
     def _publish_suppressed(self, turn: Turn) -> None:
         states = turn.core.alerts.states
@@ -215,7 +222,7 @@ class Alerts:
         except ValidationError as error:
             _log.error("alert_state_unreadable", error=str(error))
             return
-        self.silences = saved.silences
+        self._set_silences(saved.silences)
         self.acknowledged = dict(saved.acknowledged)
         self._suppressed = dict(saved.suppressed)
         for address in saved.pending:
@@ -255,7 +262,8 @@ class Alerts:
         """The silence that holds this back. The end of what was published as firing always goes out: that wakes nobody."""
         if not firing and self._suppressed.get((decision.rule, decision.key), True):
             return None
-        return next((silence for silence in self.silences if silence.until > turn.now and silence.covers(decision)), None)
+        silences = self._silences_by_rule.get(decision.rule, ())
+        return next((silence for silence in silences if silence.until > turn.now and silence.covers(decision)), None)
 
     @staticmethod
     def _audit(turn: Turn, decision: AlertDecision, verdict: str, reason: str) -> None:

@@ -35,6 +35,7 @@ class Schedule:
         self._policy = policy
         self.jobs: dict[str, Job] = {}
         self._by_key: dict[tuple[str, str], Job] = {}
+        self._by_container: dict[str, dict[str, Job]] = {}
         self._queue: list[tuple[Micros, int, str]] = []
         self._numbers = itertools.count()
         self._in_flight: dict[str, Job] = {}
@@ -58,6 +59,8 @@ class Schedule:
         """Take a job on: its key is reserved, so that a second reason joins it; it may be tried when it is due."""
         self.jobs[job.id] = job
         self._by_key[job.key] = job
+        if job.container is not None:
+            self._by_container.setdefault(job.container, {})[job.id] = job
         self._enqueue(job, job.due)
 
     def remove(self, job: Job) -> None:
@@ -67,10 +70,13 @@ class Schedule:
         self._run_again.discard(job.id)
         if self._by_key.get(job.key) is job:
             del self._by_key[job.key]
+        of_container = self._by_container.get(job.container or "", {})
+        if of_container.pop(job.id, None) is not None and not of_container:
+            del self._by_container[job.container or ""]
 
     def run_now(self, container: str, *, exclude: str, now: Micros) -> list[Job]:
         """Let the waiting jobs that concern a container be due now; the ones concerned."""
-        concerned = [job for job in self.jobs.values() if job.container == container and job.action != exclude]
+        concerned = [job for job in self._by_container.get(container, {}).values() if job.action != exclude]
         for job in concerned:
             if job.id in self._in_flight:
                 self._run_again.add(job.id)

@@ -1,5 +1,7 @@
 """Alerts on their way out: their order, silences, acknowledgements, and what a restart keeps of them."""
 
+import time
+
 import pytest
 
 from engine.facts.timestamps import SECOND, Micros
@@ -265,3 +267,42 @@ def test_what_cannot_be_read_back_is_dropped() -> None:
     desk.batch.memory[MEMORY] = '{"silences": 7}'
     desk.restart()
     assert desk.alerts.silences == []
+
+
+class TestManyAtOnce:
+    """A storm's alerts and jobs in one turn: what is done for one does not grow with the others. Processor time counts."""
+
+    MANY = 2_000
+
+    def test_many_resolved_alerts_beside_many_jobs(self) -> None:
+        """Each alert looks at the few attempts under way, not at every job."""
+        desk = Desk()
+        for number in range(8):
+            desk.history.attempt_started(job(number + 1, activation=f"other-{number}"))
+        for number in range(self.MANY):
+            desk.history.record(job(number), "scheduled", desk.now)
+            desk.fire(str(number))
+        assert len(desk.published) == self.MANY
+        began = time.process_time()
+        for number in range(self.MANY):
+            desk.resolve(str(number))
+            desk.alerts.flush(desk.turn())
+        assert time.process_time() - began < 2.0
+        assert len(desk.published) == 2 * self.MANY
+
+    def test_many_that_are_held_back_and_let_go(self) -> None:
+        """The journal's copy of what is held back is made once a turn, not once an alert."""
+        desk = Desk()
+        for number in range(MAX_SILENCES - 1):
+            desk.alerts.silence(desk.turn(), f"rule-{number}", None, 2 * HOUR, "ann")
+        desk.silence()
+        turn = desk.turn()
+        decisions = [desk.decided(firing=True, key=str(number)) for number in range(self.MANY)]
+        began = time.process_time()
+        desk.alerts.notify(turn, decisions)
+        desk.alerts.flush(turn)
+        held_back_s = time.process_time() - began
+        assert desk.published == []
+        assert held_back_s < 0.4
+        desk.wait(HOUR)
+        assert len(desk.published) == self.MANY
