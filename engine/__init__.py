@@ -1,1 +1,1 @@
-"""The engine: facts, rules, working memory, inference, agenda, decisions, journal, runtime and command line."""
+"""Facts, rules, log parsing, inference, journal, messages, pipeline, the sidecar process, the fleet, and the command line."""

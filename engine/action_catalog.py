@@ -28,7 +28,7 @@ class ActionSpec:
     target: tuple[str, ...]
     container: str | None = None
     needs: str = ""
-    """Privileges it needs, beyond the engine's socket."""
+    """Privileges it needs, beyond Docker's socket."""
     changes: bool = True
     """False: it only looks, and so runs in mode observe too."""
     touches_running: bool = False
@@ -94,7 +94,7 @@ _SPECS = (
     ),
     ActionSpec(
         "kill_runc",
-        "Kill a `runc` process that waits for an init process which is gone, so that the engine goes on.",
+        "Kill a `runc` process that waits for an init process which is gone, so that Docker goes on.",
         {"pid": Param("integer", "Process id of that runc.")},
         target=("pid",),
         needs="KILL, SYS_PTRACE and the host's process ids",

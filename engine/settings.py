@@ -1,7 +1,7 @@
 """Every setting: its meaning, unit and default, in one place. A YAML file, and over it the environment.
 
 Settings of the contract stand at the top level (`mode`, `mqtt_url`, …): in the environment they are `DOCKWARDEN_MODE` and so on;
-groups are reached with two underscores, `DOCKWARDEN_PROBES__LIST_S=30`. The engine's address is `DOCKER_HOST`, as everywhere.
+groups are reached with two underscores, `DOCKWARDEN_PROBES__LIST_S=30`. Docker's address is `DOCKER_HOST`, as everywhere.
 """
 
 import difflib
@@ -61,7 +61,7 @@ class Probes(_Group):
     """How often things are looked at, in seconds. The defaults cost well below half a percent of a core."""
 
     list_s: float = Field(default=60.0, ge=1, description="Full listing of the containers; events tell in between.")
-    daemon_s: float = Field(default=10.0, ge=0.5, description="Is the engine well?")
+    daemon_s: float = Field(default=10.0, ge=0.5, description="Is Docker well?")
     daemon_timeout_s: float = Field(
         default=10.0, gt=0, description="A call that takes longer hangs; a busy daemon is slow, and slow is not hung."
     )

@@ -24,6 +24,6 @@ async def engine(shared_engine: ScratchEngine) -> AsyncIterator[ScratchEngine]:
 
 @pytest_asyncio.fixture
 async def own_engine() -> AsyncIterator[ScratchEngine]:
-    """An engine of the test's own, to be stopped, killed, frozen or otherwise broken."""
+    """A Docker daemon of the test's own, to be stopped, killed, frozen or otherwise broken."""
     async with ScratchEngine() as engine:
         yield engine

@@ -43,7 +43,7 @@ class Broker(_Group):
     protocol: Literal["auto", "5", "3.1.1"] = Field(default="auto", description="Version of MQTT; auto: 5, else 3.1.1.")
     keepalive_s: int = Field(default=10, ge=1, le=3600, description="Seconds; a dead broker is noticed after twice that.")
     session_s: int = Field(
-        default=7 * 86_400, ge=60, le=90 * 86_400, description="Seconds that the broker keeps for us what we have not heard."
+        default=7 * 86_400, ge=60, le=90 * 86_400, description="Seconds that the broker keeps for us what we have not received."
     )
 
     def settings(self, client_id: str) -> BrokerSettings:

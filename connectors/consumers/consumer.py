@@ -1,4 +1,4 @@
-"""One consumer: what is heard becomes threads and queues, in one transaction; each receiver has a task that empties its queue."""
+"""One consumer: what comes in becomes threads and queues, in one transaction; each receiver has a task that empties its queue."""
 
 import asyncio
 import random
@@ -77,7 +77,7 @@ class Consumer:
         subscriber = Subscriber(
             settings,
             session_s=self._config.broker.session_s,
-            handle=self.hear,
+            handle=self.receive,
             connected=self.connected,
             store=self._store,
             clock=self._clock,
@@ -92,7 +92,7 @@ class Consumer:
         finally:
             self._store.close()
 
-    async def hear(self, messages: Sequence[tuple[str, bytes]]) -> None:
+    async def receive(self, messages: Sequence[tuple[str, bytes]]) -> None:
         """Take messages in: when this returns, what follows from them is on the disk.
 
         Raises:
@@ -108,8 +108,8 @@ class Consumer:
                     alerts.append(alert)
                 elif (status := read_status(payload)) is not None:
                     statuses.append(status)
-                    alerts += self._presence.heard(status, now)
-            self._retained.heard(alerts, statuses, now)
+                    alerts += self._presence.received(status, now)
+            self._retained.received(alerts, statuses, now)
             await self._take(alerts, now)
 
     def connected(self) -> None:
@@ -166,7 +166,7 @@ class Consumer:
         return await self._store(Store.known, {alert.dedup_key for alert in alerts}) if alerts else {}
 
     def _take_one(self, changes: Changes, alert: Alert, known: tuple[int, str] | None, now: float) -> None:
-        """Numbers of a host rise and are never used twice: what is not above the newest one was heard, or is overtaken."""
+        """Numbers of a host rise and are never used twice: what is not above the newest one was received, or is overtaken."""
         before = changes.alerts.get(alert.dedup_key) or known
         if before is not None and before[0] >= alert.seq:
             return

@@ -16,7 +16,7 @@ class Host:
     """What is known of one host. Moments are seconds since the epoch; None: not so."""
 
     since: float
-    """First heard of."""
+    """First received of."""
     gone_at: float | None = None
     tested_at: float | None = None
     """When its last test alarm came."""
@@ -49,7 +49,7 @@ class Presence:
         """A host as text."""
         return json.dumps(asdict(self._hosts[name]), separators=(",", ":"))
 
-    def heard(self, status: HostStatus, now: float) -> list[Alert]:
+    def received(self, status: HostStatus, now: float) -> list[Alert]:
         """A status came; the end of an alert when it ends one."""
         host = self._host(status.host, now)
         if host is None:

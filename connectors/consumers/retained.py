@@ -31,7 +31,7 @@ class Retained:
         self._alerts.clear()
         self._hosts.clear()
 
-    def heard(self, alerts: Iterable[Alert], statuses: Iterable[HostStatus], now: float) -> None:
+    def received(self, alerts: Iterable[Alert], statuses: Iterable[HostStatus], now: float) -> None:
         """These came."""
         if self._since is None:
             return

@@ -123,7 +123,7 @@ class Addressed:
 def addressees(alert: Alert, routes: Iterable[Route], now: float) -> list[Addressed]:
     """Who is told of an alert, each receiver once, by the first of the matching routes that names it.
 
-    A test alarm goes to every receiver that may ever hear of its host: it tries the ways, whatever goes which.
+    A test alarm goes to every receiver that may ever receive of its host: it tries the ways, whatever goes which.
     """
     if alert.test:
         names = [name for route in routes if _any(alert.host, route.match.hosts) for name in route.receivers]

@@ -1,4 +1,4 @@
-"""What a consumer must not forget, in one SQLite file: alerts heard, threads, and for each receiver a queue and its dead letters.
+"""What a consumer must not forget, in one SQLite file: alerts, threads, and for each receiver a queue and its dead letters.
 
 Synchronous; one thread uses it at a time. A message of the broker is acknowledged only after `commit`, which syncs to the disk
 (WAL, synchronous=FULL). Knows no MQTT, no HTTP, and nothing of what a note says but its size.
@@ -16,7 +16,7 @@ from connectors.consumers.records import SCHEMA, VERSION, Changes, ReceiverState
 from engine.errors import JournalError
 
 MAX_ALERTS: Final = 50_000
-"""Alerts whose newest number is remembered; the one that was heard of longest ago goes first."""
+"""Alerts whose newest number is remembered; the one that was received of longest ago goes first."""
 MAX_REPLIES: Final = 1_000
 DEAD_ROWS: Final = 1_000
 """Dead letters of one receiver; of more the oldest go, and are counted."""
@@ -72,10 +72,10 @@ class Store:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    # -- what was heard -----------------------------------------------------------------------------------------------
+    # -- what was received -----------------------------------------------------------------------------------------------
 
     def known(self, keys: Iterable[str]) -> dict[str, tuple[int, str]]:
-        """Newest number and status of these alerts, where they were heard before."""
+        """Newest number and status of these alerts, where they were received before."""
         with self._errors("read"):
             found = (
                 (key, self._db.execute("SELECT seq, status FROM alerts WHERE dedup_key = ?", (key,)).fetchone()) for key in keys

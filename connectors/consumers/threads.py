@@ -1,6 +1,6 @@
 """What is said of an incident over time: first, worse, over; sans-I/O, every moment is handed in.
 
-A thread is what one receiver hears about one alert (pagers) or one incident (chats). An end is told only once the incident has
+A thread is what one receiver receives about one alert (pagers) or one incident (chats). An end is told only once the incident has
 been over for `settle_s`; each time it begins anew in between (it flaps), that time doubles. So a container that restarts
 without end is one beginning and one end, however often its alert fires and resolves.
 """

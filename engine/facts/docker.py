@@ -1,4 +1,4 @@
-"""Facts about containers and the engine that runs them."""
+"""Facts about containers and Docker that runs them."""
 
 from typing import ClassVar, Literal
 
@@ -34,7 +34,7 @@ class Container(StateFact):
 
 
 class ContainerEvent(EventFact):
-    """Something the engine's event stream told of a container."""
+    """Something Docker's event stream told of a container."""
 
     KIND: ClassVar[str] = "container_event"
 
@@ -55,7 +55,7 @@ class ContainerEvent(EventFact):
 
 
 class Daemon(StateFact):
-    """The engine itself: does it answer, what is it, how full is its storage."""
+    """Docker itself: does it answer, what is it, how full is its storage."""
 
     KIND: ClassVar[str] = "daemon"
     KEY: ClassVar[tuple[str, ...] | None] = ()
@@ -90,11 +90,11 @@ class Daemon(StateFact):
     containers: int | None = None
     running: int | None = None
     stopped: int | None = None
-    warnings: list[str] = Field(default_factory=list, description="What the engine itself warns of.")
+    warnings: list[str] = Field(default_factory=list, description="What Docker itself warns of.")
 
 
 class DaemonChange(EventFact):
-    """A property of the engine differs from what was last seen, also across restarts of the sidecar."""
+    """A property of Docker differs from what was last seen, also across restarts of the sidecar."""
 
     KIND: ClassVar[str] = "daemon_change"
 

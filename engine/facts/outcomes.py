@@ -9,7 +9,7 @@ from engine.facts.base import EventFact, StateFact
 ErrorKind = Literal[
     "busy",  # a mount or device of it is in use
     "not_found",
-    "in_progress",  # the engine is at it already
+    "in_progress",  # Docker is at it already
     "running",  # the container runs, and nobody said that it may be touched
     "timeout",
     "unreachable",

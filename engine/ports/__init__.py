@@ -1,1 +1,1 @@
-"""What the engine asks of the world, as Protocols. Connectors fulfil them; the composition root puts both together."""
+"""What the inside asks of the world, as Protocols: connectors fulfil them, and the composition root puts both together."""

@@ -6,7 +6,7 @@ from engine.facts import Fact, Retraction
 
 
 class Sink(Protocol):
-    """Where a source puts what it saw. Bounded: `put` waits while the engine is behind."""
+    """Where a source puts what it saw. Bounded: `put` waits while the loop is behind."""
 
     async def put(self, facts: "list[Fact | Retraction]", *, cursor: str | None = None) -> None:
         """Hand over facts in order.

@@ -33,16 +33,16 @@ async def test_a_held_mount_is_let_go_with_the_capabilities_of_the_unit(own_engi
     setpriv = shutil.which("setpriv")
     assert setpriv is not None, "setpriv is part of Debian's util-linux"
     prefix = (setpriv, f"--bounding-set={_granted()}", "--inh-caps=-all", "--no-new-privs", "--")
-    with ScratchBroker() as broker, Subscriber(broker.url) as ears:
+    with ScratchBroker() as broker, Subscriber(broker.url) as subscriber:
         environment = {"DOCKWARDEN_KERNEL_LOG": "/dev/kmsg"}
         async with Sidecar(own_engine, broker, host="bounded", prefix=prefix, environment=environment) as sidecar:
-            await sidecar.ready(ears)
+            await sidecar.ready(subscriber)
             # A machine may lack some itself (containers and small virtual machines, SYS_RESOURCE); then fewer must do.
             assert 0 < _bounding(str(sidecar.pid)).bit_count() <= 7 < _bounding("self").bit_count()
             victim = await own_engine.run("sleep", "1000000", name="shop", options=("--ipc", "shareable"))
             async with faults.leaky_monitor(own_engine), faults.busy_directory(own_engine, victim):
                 await own_engine.docker("rm", "--force", victim, check=False)
-                await ears.alert("dead-container", "resolved", host="bounded", within_s=30)
+                await subscriber.alert("dead-container", "resolved", host="bounded", within_s=30)
                 assert not await own_engine.has(victim)
             await until(lambda: "source_ok" in sidecar.output, what="the kernel's log to be read")
-            assert not ears.all("dockwarden/bounded/alert/source-lost/#")
+            assert not subscriber.all("dockwarden/bounded/alert/source-lost/#")

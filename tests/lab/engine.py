@@ -105,7 +105,7 @@ class ScratchEngine:
     def pid(self) -> int:
         """Process id of dockerd."""
         if self._daemon is None:
-            msg = "the engine was not started"
+            msg = "Docker was not started"
             raise RuntimeError(msg)
         return self._daemon.pid
 

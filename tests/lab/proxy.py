@@ -1,4 +1,4 @@
-"""A unix socket in front of the engine's that counts what is asked: how much a sidecar costs the engine it watches."""
+"""A unix socket in front of Docker's that counts what is asked: how much a sidecar costs Docker it watches."""
 
 import asyncio
 import re

@@ -15,7 +15,7 @@ from tests.lab import leftovers, processes
 from tests.lab.broker import ScratchBroker
 from tests.lab.commands import PATH, attempt, launch
 from tests.lab.engine import ScratchEngine
-from tests.lab.subscriber import Heard, Subscriber
+from tests.lab.subscriber import Received, Subscriber
 from tests.lab.waiting import until
 
 PROGRAM = Path(sys.executable).parent / "dockwarden"
@@ -120,7 +120,7 @@ class Sidecar:
         with self.log_path.open("ab") as log:
             self._process = launch(*self._command, log=log, env=self.environment)
 
-    async def ready(self, subscriber: Subscriber, *, within_s: float = READY_S) -> Heard:
+    async def ready(self, subscriber: Subscriber, *, within_s: float = READY_S) -> Received:
         """Await its retained status, said since its last start, that is not `offline`.
 
         Raises:
@@ -128,7 +128,7 @@ class Sidecar:
             TimeoutError: it did not say so in time; the message too.
         """
 
-        def said() -> list[Heard]:
+        def said() -> list[Received]:
             if not self.running:
                 msg = f"the sidecar ended with {self.exit_code}:\n{self.output[-4000:]}"
                 raise RuntimeError(msg)
@@ -181,6 +181,6 @@ class Sidecar:
         return await attempt(str(PROGRAM), *arguments, env={**os.environ, **self.environment}, within_s=within_s)
 
 
-def _is_up(heard: Heard) -> bool:
-    state = heard.data.get("state", heard.event.get("state"))
+def _is_up(received: Received) -> bool:
+    state = received.data.get("state", received.event.get("state"))
     return isinstance(state, str) and state not in ("offline", "starting", "stopping")

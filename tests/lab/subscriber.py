@@ -1,4 +1,4 @@
-"""An independent MQTT client that listens: what a pager would hear, and when. Uses paho alone, none of the project's own code."""
+"""An independent MQTT client: what a pager would receive, and when. Uses paho alone, none of the project's own code."""
 
 import json
 import threading
@@ -27,7 +27,7 @@ CONNECT_S = 10.0
 
 
 @dataclass(frozen=True)
-class Heard:
+class Received:
     """One message as it arrived."""
 
     topic: str
@@ -55,7 +55,7 @@ class Heard:
         return found if isinstance(found, dict) else {}
 
 
-Predicate = Callable[[Heard], bool]
+Predicate = Callable[[Received], bool]
 
 
 class Subscriber:
@@ -72,7 +72,7 @@ class Subscriber:
         parts = urlsplit(url)
         self._address = (parts.hostname or "127.0.0.1", parts.port or 1883)
         self._topics = topics
-        self._heard: deque[Heard] = deque(maxlen=KEPT)
+        self._received: deque[Received] = deque(maxlen=KEPT)
         self._listening = threading.Event()
         self._old = old
         version = MQTTProtocolVersion.MQTTv311 if old else MQTTProtocolVersion.MQTTv5
@@ -85,7 +85,7 @@ class Subscriber:
         self._client.on_message = self._arrived
 
     def __enter__(self) -> Self:
-        """Listen; what is said from now on is heard."""
+        """Listen; what is said from now on is received."""
         self._client.connect(*self._address, keepalive=10)
         self._client.loop_start()
         if not self._listening.wait(CONNECT_S):
@@ -95,7 +95,7 @@ class Subscriber:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Stop listening; what was heard stays."""
+        """Stop listening; what was received stays."""
         self.close()
 
     def close(self) -> None:
@@ -119,10 +119,10 @@ class Subscriber:
 
     def _arrived(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
         moment, at = time.monotonic(), datetime.now(UTC)
-        self._heard.append(Heard(message.topic, bytes(message.payload), bool(message.retain), moment, at))
+        self._received.append(Received(message.topic, bytes(message.payload), bool(message.retain), moment, at))
 
-    def all(self, topics: str = "#", where: Predicate | None = None, *, since: float = 0.0) -> list[Heard]:
-        """Everything heard so far on such topics (`+` and `#` as in a subscription), in order of arrival.
+    def all(self, topics: str = "#", where: Predicate | None = None, *, since: float = 0.0) -> list[Received]:
+        """Everything received so far on such topics (`+` and `#` as in a subscription), in order of arrival.
 
         Args:
             topics: topic filter.
@@ -131,14 +131,14 @@ class Subscriber:
         """
         # A copy first: the network thread appends meanwhile.
         return [
-            heard
-            for heard in tuple(self._heard)
-            if heard.moment >= since and topic_matches_sub(topics, heard.topic) and (where is None or where(heard))
+            received
+            for received in tuple(self._received)
+            if received.moment >= since and topic_matches_sub(topics, received.topic) and (where is None or where(received))
         ]
 
-    async def heard(
+    async def received(
         self, topics: str, where: Predicate | None = None, *, within_s: float = 10.0, since: float = 0.0, what: str | None = None
-    ) -> Heard:
+    ) -> Received:
         """Await the first message on such topics that fits; one that has arrived already counts.
 
         Raises:
@@ -151,8 +151,8 @@ class Subscriber:
         except TimeoutError as error:
             # Of the same host alone: others share the broker, and their storms would hide the one line that tells something.
             nearby = "/".join([*topics.split("/")[:2], "#"])
-            instead = sorted({heard.topic for heard in self.all(nearby, since=since)})
-            msg = f"{error}; heard instead: {', '.join(instead[-20:]) or 'nothing'}"
+            instead = sorted({received.topic for received in self.all(nearby, since=since)})
+            msg = f"{error}; received instead: {', '.join(instead[-20:]) or 'nothing'}"
             raise TimeoutError(msg) from error
         return found[0]
 
@@ -166,16 +166,16 @@ class Subscriber:
         where: Predicate | None = None,
         within_s: float = 10.0,
         since: float = 0.0,
-    ) -> Heard:
+    ) -> Received:
         """Await an alert of this rule in this status (`firing`, `resolved`), of this key where one is given.
 
         Raises:
             TimeoutError: none came in time.
         """
 
-        def fits(heard: Heard) -> bool:
-            data = heard.data
-            return data.get("status") == status and (key is None or data.get("key") == key) and (where is None or where(heard))
+        def fits(received: Received) -> bool:
+            data = received.data
+            return data.get("status") == status and (key is None or data.get("key") == key) and (where is None or where(received))
 
         what = f"alert {rule} {key or ''} {status}"
-        return await self.heard(f"dockwarden/{host}/alert/{rule}/#", fits, within_s=within_s, since=since, what=what)
+        return await self.received(f"dockwarden/{host}/alert/{rule}/#", fits, within_s=within_s, since=since, what=what)

@@ -1,4 +1,4 @@
-"""What one sidecar says, as an independent listener hears it: alerts, outcomes of actions, facts. Knows no fault and no rule."""
+"""What one sidecar publishes, as an independent listener receives it: alerts, outcomes, facts. Knows no fault and no rule."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -8,7 +8,7 @@ from typing import Any
 from tests.lab.broker import ScratchBroker
 from tests.lab.engine import ScratchEngine
 from tests.lab.sidecar import Sidecar
-from tests.lab.subscriber import Heard, Predicate, Subscriber
+from tests.lab.subscriber import Predicate, Received, Subscriber
 from tests.lab.waiting import until
 
 FACTS = '["container", "container_event", "daemon", "kernel_event", "daemon_log", "source", "mount_leak"]'
@@ -16,42 +16,42 @@ FACTS = '["container", "container_event", "daemon", "kernel_event", "daemon_log"
 
 
 class Watched:
-    """A sidecar that runs, and what is heard of it."""
+    """A sidecar that runs, and what is received of it."""
 
-    def __init__(self, sidecar: Sidecar, ears: Subscriber) -> None:
+    def __init__(self, sidecar: Sidecar, subscriber: Subscriber) -> None:
         self.sidecar = sidecar
-        self.ears = ears
+        self.subscriber = subscriber
         self.host = sidecar.host
 
     async def alert(
         self, rule: str, status: str = "firing", *, where: Predicate | None = None, within_s: float = 15.0, since: float = 0.0
     ) -> dict[str, Any]:
         """Await an alert and return its data."""
-        heard = await self.ears.alert(rule, status, host=self.host, where=where, within_s=within_s, since=since)
-        return heard.data
+        received = await self.subscriber.alert(rule, status, host=self.host, where=where, within_s=within_s, since=since)
+        return received.data
 
     def alerts(self, rule: str = "+") -> list[dict[str, Any]]:
         """All messages about alerts of a rule so far."""
-        return [heard.data for heard in self.ears.all(f"dockwarden/{self.host}/alert/{rule}/#") if heard.data]
+        return [received.data for received in self.subscriber.all(f"dockwarden/{self.host}/alert/{rule}/#") if received.data]
 
     def outcomes(self, action: str = "+") -> list[dict[str, Any]]:
         """All outcomes of attempts so far."""
-        return [heard.data for heard in self.ears.all(f"dockwarden/{self.host}/action/{action}/#")]
+        return [received.data for received in self.subscriber.all(f"dockwarden/{self.host}/action/{action}/#")]
 
     async def outcome(self, action: str, *, within_s: float = 15.0, since: float = 0.0, **fields: Any) -> dict[str, Any]:
         """Await an outcome of an attempt with these fields."""
 
-        def fits(heard: Heard) -> bool:
-            return all(heard.data.get(name) == value for name, value in fields.items())
+        def fits(received: Received) -> bool:
+            return all(received.data.get(name) == value for name, value in fields.items())
 
         topic = f"dockwarden/{self.host}/action/{action}/#"
         what = f"an attempt of {action} with {fields}"
-        return (await self.ears.heard(topic, fits, within_s=within_s, since=since, what=what)).data
+        return (await self.subscriber.received(topic, fits, within_s=within_s, since=since, what=what)).data
 
     def facts(self, kind: str, more: Mapping[str, Any] | None = None, /, **fields: Any) -> list[dict[str, Any]]:
         """All facts of a kind with these fields so far; `more` for names that Python does not take (`class`)."""
         fields |= more or {}
-        found = [heard.data for heard in self.ears.all(f"dockwarden/{self.host}/fact/{kind}")]
+        found = [received.data for received in self.subscriber.all(f"dockwarden/{self.host}/fact/{kind}")]
         return [fact for fact in found if all(fact.get(name) == value for name, value in fields.items())]
 
     async def fact(
@@ -63,10 +63,10 @@ class Watched:
 
     def status(self) -> dict[str, Any]:
         """The newest status message."""
-        return self.ears.all(f"dockwarden/{self.host}/status")[-1].data
+        return self.subscriber.all(f"dockwarden/{self.host}/status")[-1].data
 
     async def listed(self) -> None:
-        """Await that the engine was listed: what is made from then on is new to it."""
+        """Await that Docker was listed: what is made from then on is new to it."""
         await self.fact("source", name="docker_listing", status="ok")
         await self.fact("source", name="docker", status="ok")
 
@@ -75,7 +75,7 @@ class Watched:
 async def watched(
     engine: ScratchEngine,
     broker: ScratchBroker,
-    ears: Subscriber,
+    subscriber: Subscriber,
     *,
     host: str,
     act: bool = True,
@@ -84,13 +84,13 @@ async def watched(
     arguments: tuple[str, ...] = (),
     **environment: str,
 ) -> AsyncIterator[Watched]:
-    """Run a sidecar that publishes its facts; it is up and has listed the engine. Variables without their DOCKWARDEN_ prefix."""
+    """Run a sidecar that publishes its facts; it is up and has listed Docker. Variables without their DOCKWARDEN_ prefix."""
     variables = {"DOCKWARDEN_MQTT__FACTS": FACTS} | {
         name if name == "DOCKER_HOST" else f"DOCKWARDEN_{name}": value for name, value in environment.items()
     }
     sidecar = Sidecar(engine, broker, host=host, act=act, rules=rules, config=config, arguments=arguments, environment=variables)
     async with sidecar:
-        await sidecar.ready(ears)
-        seen = Watched(sidecar, ears)
+        await sidecar.ready(subscriber)
+        seen = Watched(sidecar, subscriber)
         await seen.listed()
         yield seen

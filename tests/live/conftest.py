@@ -26,7 +26,7 @@ def broker() -> Iterator[ScratchBroker]:
 
 
 @pytest.fixture(scope="session")
-def ears(broker: ScratchBroker) -> Iterator[Subscriber]:
+def subscriber(broker: ScratchBroker) -> Iterator[Subscriber]:
     """Hears everything that is said there."""
     with Subscriber(broker.url) as listening:
         yield listening
@@ -39,13 +39,13 @@ def host(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def watch(broker: ScratchBroker, ears: Subscriber, host: str) -> Watch:
-    """A sidecar on an engine, heard by the ears: enter what it returns."""
-    return partial(watched, broker=broker, ears=ears, host=host)
+def watch(broker: ScratchBroker, subscriber: Subscriber, host: str) -> Watch:
+    """A sidecar on a Docker daemon, received by the subscriber: enter what it returns."""
+    return partial(watched, broker=broker, subscriber=subscriber, host=host)
 
 
 @pytest.fixture
-def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def fake_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A program in place of dockwarden: says it is up, writes down that it was stopped, and goes on until then."""
     program = tmp_path / "dockwarden"
     program.write_text(

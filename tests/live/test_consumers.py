@@ -1,4 +1,4 @@
-"""What people hear of a real restart loop: a real Docker, a real sidecar, a real broker, the chat and a pager."""
+"""What people receive of a real restart loop: a real Docker, a real sidecar, a real broker, the chat and a pager."""
 
 import asyncio
 from pathlib import Path

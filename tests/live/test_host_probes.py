@@ -108,7 +108,7 @@ async def test_stacks_of_a_real_daemon(engine: ScratchEngine) -> None:
 
 
 async def test_a_hung_start_is_freed(own_engine: ScratchEngine) -> None:
-    """Incident I2: inspect of the container hangs; the runc that waits is found, killed, and the engine answers again."""
+    """Incident I2: inspect of the container hangs; the runc that waits is found, killed, and Docker answers again."""
     async with faults.blocked_runc(own_engine) as caught:
         with pytest.raises(TimeoutError):
             await own_engine.docker("inspect", caught.container, within_s=1)

@@ -47,7 +47,7 @@ async def sidecar(loop: str, hostname: str, cursor: str = "") -> AsyncIterator[P
         await child.wait()
 
 
-async def heard(child: Process) -> dict[str, Any]:
+async def received(child: Process) -> dict[str, Any]:
     """The next fact."""
     assert child.stdout is not None
     async with asyncio.timeout(10):
@@ -67,12 +67,12 @@ async def rename(child: Process, name: str) -> None:
 async def test_renamed_while_it_runs(loop: str) -> None:
     """Each new name is told the moment it is set, with the old one, by the kernel's word alone."""
     async with sidecar(loop, "old-name") as child:
-        assert (await heard(child))["hostname"] == "old-name"
+        assert (await received(child))["hostname"] == "old-name"
         await until(lambda: _waits(child.pid), what="the source to wait")
         for old, new in [("old-name", "ip-10-0-0-1.ec2.internal"), ("ip-10-0-0-1.ec2.internal", "third"), ("third", "old-name")]:
             await rename(child, new)
-            assert (await heard(child))["hostname"] == new
-            change = await heard(child)
+            assert (await received(child))["hostname"] == new
+            change = await received(child)
             assert (change["fact"], change["field"], change["old"], change["new"]) == ("host_change", "hostname", old, new)
             await until(lambda: _waits(child.pid), what="the source to wait")
 
@@ -80,10 +80,10 @@ async def test_renamed_while_it_runs(loop: str) -> None:
 async def test_renamed_while_it_was_away() -> None:
     """A name that changed between two runs is told by the second."""
     async with sidecar("uvloop", "before") as child:
-        cursor = (await heard(child))["cursor"]
+        cursor = (await received(child))["cursor"]
     async with sidecar("uvloop", "after", cursor) as child:
-        assert (await heard(child))["fact"] == "host"
-        change = await heard(child)
+        assert (await received(child))["fact"] == "host"
+        change = await received(child)
     assert (change["field"], change["old"], change["new"]) == ("hostname", "before", "after")
 
 

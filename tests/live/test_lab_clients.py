@@ -28,7 +28,7 @@ async def publish(broker: ScratchBroker, topic: str, text: str, *, retain: bool 
     await run(sys.executable, "-c", program, topic, text, "1" if retain else "0", str(broker.port))
 
 
-async def test_subscriber_hears_with_times_and_retained_flag() -> None:
+async def test_subscriber_receives_with_times_and_retained_flag() -> None:
     """What was retained before is told from what is said now, and arrival times are those of the arrival."""
     with ScratchBroker() as broker:
         await publish(broker, "dockwarden/a/alert/r/k", ALERT, retain=True)
@@ -56,7 +56,7 @@ async def test_subscriber_comes_back_after_a_restart_of_the_broker() -> None:
         assert subscriber.all("x")
 
 
-@pytest.mark.usefixtures("stand_in")
+@pytest.mark.usefixtures("fake_program")
 async def test_sidecar_is_started_stopped_killed_and_started_again(engine: ScratchEngine) -> None:
     """It gets engine, broker and mode; a stop is orderly, a kill is not, and the state outlives both."""
     with ScratchBroker() as broker, Subscriber(broker.url) as subscriber:
@@ -74,7 +74,7 @@ async def test_sidecar_is_started_stopped_killed_and_started_again(engine: Scrat
         assert not sidecar.folder.exists()
 
 
-@pytest.mark.usefixtures("stand_in")
+@pytest.mark.usefixtures("fake_program")
 async def test_sidecar_that_ends_at_once_tells_why(engine: ScratchEngine) -> None:
     """A sidecar that does not start is an error with its last words, not a time-out."""
     with ScratchBroker() as broker, Subscriber(broker.url, topics=("other",)) as subscriber:

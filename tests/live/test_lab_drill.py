@@ -84,19 +84,19 @@ def printed(row: Row, times: Times) -> str:
 
 
 async def test_times_follow_one_another(stage: tuple[Scene, StandIn]) -> None:
-    """Noticed comes before heard, and that before repaired and resolved; the row is complete."""
-    scene, stand_in = stage
+    """Noticed comes before received, and that before repaired and resolved; the row is complete."""
+    scene, fake_program = stage
     row = Scripted()
     running = asyncio.create_task(row.run(scene))
     await row.there.wait()
-    await stand_in.say("some-rule", "firing", "it")
+    await fake_program.say("some-rule", "firing", "it")
     row.mended.set()
-    await stand_in.say("some-rule", "resolved", "it")
+    await fake_program.say("some-rule", "resolved", "it")
     times = await running
     assert times.missing == ""
-    assert None not in (times.noticed, times.heard, times.repaired, times.resolved)
-    assert (times.noticed or 0) < (times.heard or 0) < (times.repaired or 0)
-    assert (times.heard or 0) < (times.resolved or 0)
+    assert None not in (times.noticed, times.received, times.repaired, times.resolved)
+    assert (times.noticed or 0) < (times.received or 0) < (times.repaired or 0)
+    assert (times.received or 0) < (times.resolved or 0)
     assert row.undone
     assert "1 of 1 rows complete" in printed(row, times)
 
@@ -114,11 +114,11 @@ async def test_a_step_that_does_not_come_makes_the_row_incomplete(
     stage: tuple[Scene, StandIn], rule: str, key: str, mend: bool, status: str, missing: str
 ) -> None:
     """Another rule's alert, one about something else, no repair, no resolution: each is told, and the fault undone."""
-    scene, stand_in = stage
+    scene, fake_program = stage
     row = Scripted()
     running = asyncio.create_task(row.run(scene))
     await row.there.wait()
-    await stand_in.say(rule, status, key)
+    await fake_program.say(rule, status, key)
     if mend:
         row.mended.set()
     times = await running
@@ -131,30 +131,30 @@ async def test_a_step_that_does_not_come_makes_the_row_incomplete(
 
 async def test_an_older_time_than_the_fault_counts_as_at_once(stage: tuple[Scene, StandIn]) -> None:
     """What was noticed while the fault was still being made has no negative time."""
-    scene, stand_in = stage
+    scene, fake_program = stage
     row = Scripted()
     running = asyncio.create_task(row.run(scene))
     await row.there.wait()
-    await stand_in.say("some-rule", "firing", "it", starts_at=datetime.now(UTC) - timedelta(seconds=9))
+    await fake_program.say("some-rule", "firing", "it", starts_at=datetime.now(UTC) - timedelta(seconds=9))
     row.mended.set()
-    await stand_in.say("some-rule", "resolved", "it")
+    await fake_program.say("some-rule", "resolved", "it")
     assert (await running).noticed == 0
 
 
 async def test_held_deletion_is_repaired_by_unmounting_at_the_holder(stage: tuple[Scene, StandIn]) -> None:
     """The row's fault is the incident: the deletion works once the monitor's copy is unmounted, and the row sees it."""
-    scene, stand_in = stage
+    scene, fake_program = stage
     engine = scene.engine
 
     async def sidecar() -> None:
         victim = await until(lambda: dead(engine), what="the dead victim", within_s=20)
-        await stand_in.say("dead-container", "firing", victim)
+        await fake_program.say("dead-container", "firing", victim)
         found = await engine.inspect("cadvisor")
         assert found is not None
         point = f"/var/lib/docker/containers/{victim}/mounts/shm"
         await run("nsenter", "-t", str(found["State"]["Pid"]), "-m", "umount", point)
         await engine.docker("rm", "--force", victim)
-        await stand_in.say("dead-container", "resolved", victim)
+        await fake_program.say("dead-container", "resolved", victim)
 
     playing = asyncio.create_task(sidecar())
     times = await HeldDeletion().run(scene)
@@ -172,24 +172,24 @@ async def dead(engine: ScratchEngine) -> str | None:
 
 async def test_storm_row_is_repaired_when_none_is_left(stage: tuple[Scene, StandIn]) -> None:
     """The row waits until every container of the storm is removed; one that is left is no repair."""
-    scene, stand_in = stage
+    scene, fake_program = stage
     engine = scene.engine
 
     async def sidecar() -> None:
         await until(lambda: storm_is_over(engine), what="the storm", within_s=40)
-        await stand_in.say("container-storm", "firing", TAGS[1])
+        await fake_program.say("container-storm", "firing", TAGS[1])
         first, *others = await engine.containers()
         await engine.docker("rm", *others)
         await asyncio.sleep(0.5)
         assert not playing.done()
         await engine.docker("rm", first)
-        await stand_in.say("container-storm", "resolved", TAGS[1])
+        await fake_program.say("container-storm", "resolved", TAGS[1])
 
     playing = asyncio.create_task(ContainerStorm().run(scene))
     await sidecar()
     times = await playing
     assert times.missing == ""
-    assert 0 < (times.repaired or 0) - (times.heard or 0) < 10
+    assert 0 < (times.repaired or 0) - (times.received or 0) < 10
 
 
 async def storm_is_over(engine: ScratchEngine) -> bool:
@@ -199,13 +199,13 @@ async def storm_is_over(engine: ScratchEngine) -> bool:
 
 async def test_oom_row_names_its_container(stage: tuple[Scene, StandIn]) -> None:
     """The alert must be about the container that the row had killed; no repair is waited for."""
-    scene, stand_in = stage
+    scene, fake_program = stage
 
     async def sidecar() -> None:
         found = await until(lambda: killed(scene.engine), what="the kill", within_s=20)
-        await stand_in.say("memcg-oom-kill", "firing", "0" * 64)
-        await stand_in.say("memcg-oom-kill", "firing", found)
-        await stand_in.say("memcg-oom-kill", "resolved", found)
+        await fake_program.say("memcg-oom-kill", "firing", "0" * 64)
+        await fake_program.say("memcg-oom-kill", "firing", found)
+        await fake_program.say("memcg-oom-kill", "resolved", found)
 
     playing = asyncio.create_task(sidecar())
     times = await KernelOomKill().run(scene)

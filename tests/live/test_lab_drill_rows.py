@@ -13,7 +13,7 @@ from tests.lab.drill.host import NEW_NAME, DiskFills, DriverChanges, HostRenamed
 from tests.lab.drill.scene import on_small_disk, ordinary, under_own_name
 from tests.lab.subscriber import Subscriber
 
-pytestmark = [pytest.mark.live, pytest.mark.usefixtures("stand_in")]
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("fake_program")]
 
 Listening = tuple[ScratchBroker, Subscriber]
 

@@ -216,7 +216,7 @@ async def test_small_disk_fills_and_empties() -> None:
 
 
 async def test_engine_lives_on_a_small_disk() -> None:
-    """An engine's data root can be such a disk, and both go without a trace."""
+    """A Docker daemon's data root can be such a disk, and both go without a trace."""
     async with AsyncExitStack() as stack:
         disk = await stack.enter_async_context(faults.small_disk(256))
         engine = await stack.enter_async_context(ScratchEngine(data_root=disk.path / "docker"))

@@ -104,7 +104,7 @@ async def test_forged_kill_with_the_real_assembler(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("loop", LOOPS)
 def test_overrun(loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
-    """A ring that is overwritten while the engine is behind: the loss is counted by sequence numbers, and reading goes on.
+    """A ring that is overwritten while the loop is behind: the loss is counted by sequence numbers, and reading goes on.
 
     The ring is filled with records of 900 bytes until nothing is left of what was in it. libuv, watching the device itself, would
     take it for broken then, and never look at it again.

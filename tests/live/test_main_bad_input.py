@@ -47,11 +47,11 @@ async def test_hostile_labels_go_through(engine: ScratchEngine, watch: Watch) ->
     with rules_folder(EACH) as rules:
         async with watch(engine, rules=rules) as seen:
             hostile = await create(engine, labels, "hostile")
-            alert = await seen.alert("made", where=lambda heard: heard.data.get("key") == "hostile")
+            alert = await seen.alert("made", where=lambda received: received.data.get("key") == "hostile")
             assert alert["evidence"][0]["id"] == hostile
             assert len(json.dumps(alert)) < 300_000
             await engine.create("true", name="ordinary")
-            await seen.alert("made", where=lambda heard: heard.data.get("key") == "ordinary")
+            await seen.alert("made", where=lambda received: received.data.get("key") == "ordinary")
             assert seen.sidecar.running
             assert "Traceback" not in seen.sidecar.output
 
@@ -61,7 +61,7 @@ async def test_an_event_of_many_megabytes_is_counted_and_the_stream_goes_on(engi
     with rules_folder(EACH) as rules:
         async with watch(engine, rules=rules) as seen:
             await create(engine, {f"l{number}": "x" * 500_000 for number in range(10)}, "huge")
-            await seen.alert("made", where=lambda heard: heard.data.get("key") == "huge")
+            await seen.alert("made", where=lambda received: received.data.get("key") == "huge")
             lossy = await until(
                 lambda: [fact for fact in seen.facts("source", name="docker") if fact["lost"]], what="the loss to be told"
             )
@@ -142,13 +142,13 @@ async def test_unusable_rules_are_all_named_and_nothing_starts(
     await refused(engine, broker, rules=tmp_path / "missing")
 
 
-async def test_no_engine_is_said_alerted_and_waited_for(broker: ScratchBroker, ears: Subscriber, host: str) -> None:
-    """Without an engine it starts, says what to do, raises an alert; when the engine comes it works and the alert resolves."""
+async def test_no_engine_is_said_alerted_and_waited_for(broker: ScratchBroker, subscriber: Subscriber, host: str) -> None:
+    """Without a Docker daemon it starts, says what to do, raises an alert; when Docker comes it works and the alert resolves."""
     engine = ScratchEngine()
     try:
         async with Sidecar(engine, broker, host=host) as sidecar:
-            await sidecar.ready(ears)
-            seen = Watched(sidecar, ears)
+            await sidecar.ready(subscriber)
+            seen = Watched(sidecar, subscriber)
             alert = await seen.alert("engine-unreachable", within_s=20)
             assert alert["severity"] == "critical"
             assert "systemctl status docker" in alert["summary"]
@@ -173,11 +173,13 @@ def fill_up(path: Path) -> None:
             pass
 
 
-async def test_a_full_disk_under_the_journal(engine: ScratchEngine, broker: ScratchBroker, ears: Subscriber, host: str) -> None:
+async def test_a_full_disk_under_the_journal(
+    engine: ScratchEngine, broker: ScratchBroker, subscriber: Subscriber, host: str
+) -> None:
     """Alerts go on from memory, acting stops and both are said; with room again it acts, and the journal has it all."""
     async with faults.small_disk(16) as disk:
         state = disk.path / "state"
-        async with watched(engine, broker, ears, host=host, STATE=str(state)) as seen:
+        async with watched(engine, broker, subscriber, host=host, STATE=str(state)) as seen:
             fill_up(disk.path / "full")
             async with faults.dead_containers(engine) as dead:
                 ((container, file),) = dead.items()

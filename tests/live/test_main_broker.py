@@ -32,20 +32,20 @@ rules:
 """An alert for each container, resolved when it goes."""
 
 
-async def test_an_alert_is_retained_and_heard_by_who_comes_later(
+async def test_an_alert_is_retained_and_received_by_who_comes_later(
     engine: ScratchEngine, broker: ScratchBroker, watch: Watch, host: str
 ) -> None:
-    """A client that connects after the alert hears it, whole; the resolved message replaces it and goes by itself in an hour."""
+    """A client that connects later receives it, whole; the resolved message replaces it and goes by itself in an hour."""
     with rules_folder(EACH) as rules:
         async with watch(engine, rules=rules) as seen:
             await engine.create("true", name="late")
             await seen.alert("made")
             with Subscriber(broker.url) as latecomer:
-                heard = await latecomer.heard(f"dockwarden/{host}/alert/made/late")
-                assert heard.retained
-                assert heard.event["type"] == "dockwarden.alert.v1"
-                assert heard.event["specversion"] == "1.0"
-                alert = heard.data
+                received = await latecomer.received(f"dockwarden/{host}/alert/made/late")
+                assert received.retained
+                assert received.event["type"] == "dockwarden.alert.v1"
+                assert received.event["specversion"] == "1.0"
+                alert = received.data
                 assert alert["status"] == "firing"
                 assert alert["dedup_key"] == f"{host}/made/late"
                 assert alert["evidence"][0]["name"] == "late"
@@ -53,8 +53,8 @@ async def test_an_alert_is_retained_and_heard_by_who_comes_later(
             await engine.docker("rm", "late")
             await seen.alert("made", "resolved")
             with Subscriber(broker.url) as latecomer:
-                heard = await latecomer.heard(f"dockwarden/{host}/alert/made/late")
-                assert (heard.retained, heard.data["status"]) == (True, "resolved")
+                received = await latecomer.received(f"dockwarden/{host}/alert/made/late")
+                assert (received.retained, received.data["status"]) == (True, "resolved")
 
 
 async def test_the_will_says_offline_when_it_is_killed(engine: ScratchEngine, watch: Watch, host: str) -> None:
@@ -64,7 +64,7 @@ async def test_the_will_says_offline_when_it_is_killed(engine: ScratchEngine, wa
         await seen.sidecar.kill()
         await until(lambda: seen.status()["state"] == "offline", what="the will")
         seen.sidecar.start()
-        await seen.sidecar.ready(seen.ears)
+        await seen.sidecar.ready(seen.subscriber)
         assert seen.status()["state"] == "online"
         await seen.sidecar.stop()
         await until(lambda: seen.status()["state"] == "offline", what="its farewell")
@@ -73,11 +73,11 @@ async def test_the_will_says_offline_when_it_is_killed(engine: ScratchEngine, wa
 
 
 async def test_while_the_broker_is_away_the_outbox_grows_and_is_drained_in_order(engine: ScratchEngine, host: str) -> None:
-    """Twenty alerts are decided while nobody listens; after its return each is heard, in the order of their numbers."""
-    with ScratchBroker() as broker, Subscriber(broker.url) as ears, rules_folder(EACH) as rules:
+    """Twenty alerts are decided while nobody listens; after its return each is received, in the order of their numbers."""
+    with ScratchBroker() as broker, Subscriber(broker.url) as subscriber, rules_folder(EACH) as rules:
         async with Sidecar(engine, broker, host=host, rules=rules) as sidecar:
-            await sidecar.ready(ears)
-            seen = Watched(sidecar, ears)
+            await sidecar.ready(subscriber)
+            seen = Watched(sidecar, subscriber)
             broker.stop()
             made = await faults.storm(engine, 20, start=False)
             await until(lambda: _waiting(seen, 20), what="an outbox of 20")
@@ -103,10 +103,10 @@ async def _drained(seen: Watched) -> bool:
 
 async def test_what_waits_for_the_broker_survives_a_kill(engine: ScratchEngine, host: str) -> None:
     """Decided while the broker was away, then killed: the next start publishes it, once the broker is back."""
-    with ScratchBroker() as broker, Subscriber(broker.url) as ears, rules_folder(EACH) as rules:
+    with ScratchBroker() as broker, Subscriber(broker.url) as subscriber, rules_folder(EACH) as rules:
         async with Sidecar(engine, broker, host=host, rules=rules) as sidecar:
-            await sidecar.ready(ears)
-            seen = Watched(sidecar, ears)
+            await sidecar.ready(subscriber)
+            seen = Watched(sidecar, subscriber)
             broker.stop()
             await engine.create("true", name="unheard")
             await until(lambda: _waiting(seen, 1), what="the alert in the outbox")
@@ -118,15 +118,15 @@ async def test_what_waits_for_the_broker_survives_a_kill(engine: ScratchEngine, 
 
 async def test_a_broker_that_refuses_an_alert_keeps_it_waiting(engine: ScratchEngine, host: str) -> None:
     """Its access control denies the alerts: acknowledged with a bad code is not delivered; allowed again, it comes."""
-    closed = f"user sidecar\ntopic write dockwarden/{host}/status\nuser ears\ntopic read #\n"
-    opened = f"user sidecar\ntopic write dockwarden/{host}/#\nuser ears\ntopic read #\n"
-    with ScratchBroker(users={"sidecar": "s1", "ears": "e1"}, acl=closed) as broker:
+    closed = f"user sidecar\ntopic write dockwarden/{host}/status\nuser subscriber\ntopic read #\n"
+    opened = f"user sidecar\ntopic write dockwarden/{host}/#\nuser subscriber\ntopic read #\n"
+    with ScratchBroker(users={"sidecar": "s1", "subscriber": "e1"}, acl=closed) as broker:
         at = f"127.0.0.1:{broker.port}"
-        with Subscriber(f"mqtt://ears@{at}", password="e1") as ears, rules_folder(EACH) as rules:
+        with Subscriber(f"mqtt://subscriber@{at}", password="e1") as subscriber, rules_folder(EACH) as rules:
             variables = {"DOCKWARDEN_MQTT_URL": f"mqtt://sidecar@{at}", "DOCKWARDEN_MQTT__PASSWORD": "s1"}
             async with Sidecar(engine, broker, host=host, rules=rules, environment=variables) as sidecar:
-                await sidecar.ready(ears)
-                seen = Watched(sidecar, ears)
+                await sidecar.ready(subscriber)
+                seen = Watched(sidecar, subscriber)
                 await engine.create("true", name="denied")
                 await until(
                     lambda: any("denied" in trouble for trouble in seen.status()["troubles"]), what="the denial to be said"
@@ -141,32 +141,32 @@ async def test_credentials_are_not_shown(engine: ScratchEngine, host: str) -> No
     """The password stands in no output, no status and no process list."""
     with ScratchBroker(users={"u": "sesame-open"}) as broker:
         at = f"127.0.0.1:{broker.port}"
-        with Subscriber(f"mqtt://u@{at}", password="sesame-open") as ears:
+        with Subscriber(f"mqtt://u@{at}", password="sesame-open") as subscriber:
             variables = {"DOCKWARDEN_MQTT_URL": f"mqtt://u:sesame-open@{at}"}
             async with Sidecar(engine, broker, host=host, environment=variables) as sidecar:
-                await sidecar.ready(ears)
+                await sidecar.ready(subscriber)
                 _, shown, _ = await sidecar.ask("status", "--format", "json")
                 assert "sesame-open" not in shown + sidecar.output
-                assert not [heard for heard in ears.all() if b"sesame-open" in heard.payload]
+                assert not [received for received in subscriber.all() if b"sesame-open" in received.payload]
 
 
 async def test_engine_event_to_alert_takes_milliseconds(engine: ScratchEngine, watch: Watch) -> None:
-    """From the engine's own time of an event to the alert in a subscriber's hand: half of them within 25 ms on a busy machine."""
+    """From Docker's own time of an event to the alert in a subscriber's hand: half of them within 25 ms on a busy machine."""
     with rules_folder(EACH) as rules:
         async with watch(engine, rules=rules) as seen:
             took = []
             for number in range(30):
                 container = await engine.create("true", name=f"timed-{number}")
-                heard = await seen.ears.alert("made", "firing", host=seen.host, key=f"timed-{number}")
+                received = await seen.subscriber.alert("made", "firing", host=seen.host, key=f"timed-{number}")
                 event = await seen.fact("container_event", action="create", id=container)
-                took.append((heard.at - datetime.fromisoformat(event["at"])).total_seconds() * 1000)
+                took.append((received.at - datetime.fromisoformat(event["at"])).total_seconds() * 1000)
                 await engine.docker("rm", container)
             took.sort()
             assert took[15] < 25, took
 
 
 async def test_a_storms_alert_is_one_alert(engine: ScratchEngine, watch: Watch) -> None:
-    """A thousand containers: heard of at the twentieth, under one dedup key, and not with a message for each container."""
+    """A thousand containers: received of at the twentieth, under one dedup key, and not with a message for each container."""
     async with watch(engine) as seen:
         await faults.storm(engine, 1000, image=TAGS[1], command=("/run.sh", "look-around"), start=False)
         alert = await seen.alert("container-storm")

@@ -80,14 +80,14 @@ async def test_a_recording_replayed_decides_the_same(engine: ScratchEngine, watc
         await file.mend()
         await seen.alert("dead-container", "resolved")
         await seen.sidecar.stop()
-        heard = {(alert["rule"], alert["key"], alert["status"]) for alert in seen.alerts()}
+        received = {(alert["rule"], alert["key"], alert["status"]) for alert in seen.alerts()}
         first = await attempt(str(PROGRAM), "replay", str(recording), "--rules", str(SHIPPED), "--format", "json")
         again = await attempt(str(PROGRAM), "replay", str(recording), "--rules", str(SHIPPED), "--format", "json")
         assert first == again
         assert first[0] == 0, first[2]
         lines = [json.loads(line) for line in first[1].splitlines()]
         alerts = {(line["rule"], line["key"], line["status"]) for line in lines if line["does"] == "alert"}
-        assert alerts == heard
+        assert alerts == received
         actions = {line["params"].get("container") for line in lines if line.get("action") == "remove_container"}
         assert container in actions
         assert len(actions) == 26

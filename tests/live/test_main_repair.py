@@ -62,7 +62,7 @@ async def test_a_busy_deletion_leads_to_the_holder_the_unmount_and_the_deletion(
     async with watch(engine) as seen, faults.leaky_monitor(engine) as monitor, faults.busy_directory(engine, victim):
         failed = await engine.docker("rm", "--force", victim, check=False)
         assert "device or resource busy" in failed.err
-        alert = await seen.alert("dead-container", where=lambda heard: victim.encode() in heard.payload)
+        alert = await seen.alert("dead-container", where=lambda received: victim.encode() in received.payload)
         assert alert["key"] == victim
         resolved = await seen.alert("dead-container", "resolved", within_s=30)
         assert resolved["key"] == victim
@@ -168,7 +168,7 @@ async def test_retries_survive_a_kill(engine: ScratchEngine, watch: Watch) -> No
             await seen.outcome("remove_container", target=container, attempt=1, ok=False)
             await seen.sidecar.kill()
             seen.sidecar.start()
-            await seen.sidecar.ready(seen.ears)
+            await seen.sidecar.ready(seen.subscriber)
             second = await seen.outcome("remove_container", target=container, attempt=2)
             first = attempts(seen, container)[0]
             assert 2.0 < seconds(first, second) < 5.5
@@ -245,7 +245,7 @@ async def test_thirty_dead_at_once_are_deleted_at_the_rules_rate(engine: Scratch
 
 
 async def test_what_a_storm_left_behind_is_removed_once_each(engine: ScratchEngine, watch: Watch) -> None:
-    """Twenty-two removals are decided, not one of them anew when the engine tells of the end before it answers the deletion."""
+    """Twenty-two removals are decided, not one of them anew when Docker tells of the end before it answers the deletion."""
     async with watch(engine) as seen:
         made = await faults.storm(engine, 22, image=TAGS[1], command=("/run.sh", "look-around"))
         await until(lambda: len(seen.outcomes("remove_container")) >= 22, what="all removals", within_s=30)
@@ -278,7 +278,7 @@ async def test_mode_observe_says_what_it_would_do(engine: ScratchEngine, watch: 
     """The alert says that the removal was only observed, and the container is still there."""
     async with watch(engine, act=False) as seen, faults.dead_containers(engine) as dead:
         (container,) = dead
-        alert = await seen.alert("dead-container", where=lambda heard: b"observe" in heard.payload)
+        alert = await seen.alert("dead-container", where=lambda received: b"observe" in received.payload)
         assert [(one["action"], one["verdict"]) for one in alert["actions"]] == [("remove_container", "observed")]
         assert "mode observe" in alert["summary"]
         assert await engine.status(container) == "dead"
@@ -334,6 +334,6 @@ async def test_the_mode_of_one_action(engine: ScratchEngine, watch: Watch, tmp_p
     config.write_text("policy: {actions: {remove_container: {mode: observe}}}\n")
     async with watch(engine, config=config) as seen, faults.dead_containers(engine) as dead:
         (container,) = dead
-        alert = await seen.alert("dead-container", where=lambda heard: b"observed" in heard.payload)
+        alert = await seen.alert("dead-container", where=lambda received: b"observed" in received.payload)
         assert alert["key"] == container
         assert not seen.outcomes()

@@ -49,7 +49,7 @@ async def test_events_go_on_after_a_restart_of_the_sidecar(engine: ScratchEngine
             await seen.sidecar.stop()
             away = [await engine.create("true") for _ in range(3)]
             seen.sidecar.start()
-            await seen.sidecar.ready(seen.ears)
+            await seen.sidecar.ready(seen.subscriber)
             after = [await engine.create("true") for _ in range(3)]
             await until(lambda: len(created(seen)) == 9, what="all nine")
             assert created(seen) == Counter([*before, *away, *after])
@@ -65,13 +65,13 @@ async def test_events_go_on_after_a_kill_of_the_sidecar(engine: ScratchEngine, w
         await seen.sidecar.kill()
         ids += [await engine.create("true") for _ in range(5)]
         seen.sidecar.start()
-        await seen.sidecar.ready(seen.ears)
+        await seen.sidecar.ready(seen.subscriber)
         ids += [await engine.create("true") for _ in range(5)]
         await until(lambda: set(created(seen)) >= set(ids), what="all fifteen")
 
 
 async def test_a_restart_of_the_engine_is_a_gap_that_a_list_closes(own_engine: ScratchEngine, watch: Watch) -> None:
-    """The engine forgets its events: that is said, and what ended meanwhile is seen in the list; nothing is told twice."""
+    """Docker forgets its events: that is said, and what ended meanwhile is seen in the list; nothing is told twice."""
     running = await own_engine.run("sleep", "1000000", name="survivor")
     async with watch(own_engine) as seen:
         first = await own_engine.create("true")
@@ -86,21 +86,21 @@ async def test_a_restart_of_the_engine_is_a_gap_that_a_list_closes(own_engine: S
 
 
 async def test_more_than_the_engine_remembers_is_a_gap(engine: ScratchEngine, watch: Watch) -> None:
-    """The engine keeps 256 events: after 300 while the sidecar was away it says so, and knows every container all the same."""
+    """Docker keeps 256 events: after 300 while the sidecar was away it says so, and knows every container all the same."""
     async with watch(engine) as seen:
         await engine.create("true")
         await until(lambda: created(seen), what="the first creation")
         await seen.sidecar.stop()
         made = await faults.storm(engine, 300, start=False)
         seen.sidecar.start()
-        await seen.sidecar.ready(seen.ears)
+        await seen.sidecar.ready(seen.subscriber)
         gap = await seen.fact("source", name="docker", status="gap")
         assert "256 events" in gap["error"]
         await until(lambda: {fact["id"] for fact in seen.facts("container")} >= set(made.ids), what="all 300 in facts")
 
 
 async def test_a_label_forges_no_exit_code(engine: ScratchEngine, watch: Watch) -> None:
-    """The engine's own event says 0, because a label does; the fact says 7, because inspect does."""
+    """Docker's own event says 0, because a label does; the fact says 7, because inspect does."""
     async with watch(engine) as seen:
         liar = await engine.run("sh", "-c", "exit 7", labels={"exitCode": "0", "signal": "9"})
         died = await seen.fact("container_event", action="die", id=liar)
@@ -109,7 +109,7 @@ async def test_a_label_forges_no_exit_code(engine: ScratchEngine, watch: Watch) 
 
 
 async def test_a_storm_costs_no_inspection_each(engine: ScratchEngine, watch: Watch) -> None:
-    """The commands of 200 new containers are known, and the engine was asked a few dozen times, not 200."""
+    """The commands of 200 new containers are known, and Docker was asked a few dozen times, not 200."""
     async with CountingProxy(engine) as proxy, watch(engine, act=False, DOCKER_HOST=proxy.url) as seen:
         proxy.asked.clear()
         made = await faults.storm(engine, 200, image=TAGS[1], command=("/run.sh", "look-around"), start=False)

@@ -113,17 +113,17 @@ async def test_the_sweep_finds_what_no_failed_deletion_told_of(engine: ScratchEn
 
 
 async def test_a_slave_mount_of_the_data_root_is_no_trouble(engine: ScratchEngine) -> None:
-    """With rslave, as advised: the engine's unmounts reach the monitor, and nothing is left to find."""
+    """With rslave, as advised: Docker's unmounts reach the monitor, and nothing is left to find."""
     mounts = Mounts(engine)
     victim = await engine.run("sleep", "1000", options=("--ipc", "shareable"))
     await engine.run("sleep", "1000", options=("--volume", f"{engine.data_root}:/var/lib/docker:ro,rslave"))
     assert {Path(leak.path).name for leak in await mounts.inspect(victim)} == {"shm", "merged"}
     await engine.docker("kill", victim)
-    await until(lambda: not mounts.scanner.scan(victim).held, what="the mounts to follow the engine's")
+    await until(lambda: not mounts.scanner.scan(victim).held, what="the mounts to follow Docker's")
 
 
 async def test_a_shared_mount_of_the_data_root_is_refused(engine: ScratchEngine) -> None:
-    """With rshared the copies are peers of the engine's own mounts: unmounting them there would unmount them here."""
+    """With rshared the copies are peers of Docker's own mounts: unmounting them there would unmount them here."""
     mounts = Mounts(engine)
     await engine.run("sleep", "1000", options=("--volume", f"{engine.data_root}:/var/lib/docker:rshared"))
     living = await engine.run("sleep", "1000", options=("--ipc", "shareable"))

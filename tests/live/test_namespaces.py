@@ -49,7 +49,7 @@ class Root:
         self.status = "dead"
 
     async def mount_shm(self, point: Path | None = None) -> None:
-        """What the engine mounts for a container's /dev/shm."""
+        """What Docker mounts for a container's /dev/shm."""
         await run("mount", "-t", "tmpfs", "shm", str(point or self.shm))
 
     async def mount_layer(self) -> None:
@@ -81,7 +81,7 @@ class Root:
         return user
 
     async def let_go_here(self) -> None:
-        """Unmount everything in our own namespace, as the engine does when a container ends."""
+        """Unmount everything in our own namespace, as Docker does when a container ends."""
         mounts = parse(Path("/proc/self/mountinfo").read_bytes()).values()
         for mount in reversed(list(mounts)):
             if mount.point.startswith(os.fsencode(self.path) + b"/"):
@@ -354,7 +354,7 @@ async def test_cancelling_leaves_no_helper_behind(root: Root) -> None:
     await root.mount_shm()
     await root.hold()
     mine = Path(f"/proc/self/task/{os.getpid()}/children")
-    before = set(mine.read_text().split())  # holders, and the engine and broker that other tests share
+    before = set(mine.read_text().split())  # holders, and Docker and broker that other tests share
     task = asyncio.create_task(release(root.held() * 50))
     await asyncio.sleep(0)
     task.cancel()

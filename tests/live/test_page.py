@@ -236,7 +236,7 @@ async def test_a_token_lets_its_owner_acknowledge_with_a_reason(shown: Shown, br
     assert sent["params"] == {"rule": "dead-container", "key": "a", "reason": "I am on it"}
 
 
-async def test_filters_stand_in_the_url(shown: Shown, browser: webdriver.Chrome) -> None:
+async def test_filters_fake_program_the_url(shown: Shown, browser: webdriver.Chrome) -> None:
     """What one sees can be sent to a colleague; going back works."""
     shown.fill(3)
     await asyncio.to_thread(browser.get, shown.url)

@@ -165,7 +165,7 @@ async def test_a_message_that_was_not_stored_comes_again(broker: ScratchBroker, 
             await asyncio.sleep(3600)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Consumer, "hear", dies)
+        patch.setattr(Consumer, "receive", dies)
         async with consuming(chosen):
             with opened(chosen) as store:
                 await until(lambda: (store.link_state() or (False,))[0], what="a connection")
@@ -203,7 +203,7 @@ async def test_a_test_alarm_comes_back_acknowledged(broker: ScratchBroker, recei
     with Subscriber(broker.url, topics=("dockwarden/+/reply/#",)) as replies:
         async with consuming(chosen):
             await publish(broker, 1, rule="alarm-test", key="t-1", title="Test alarm", labels={"test": "true", "test_id": "t-1"})
-            message = await replies.heard("dockwarden/web-7/reply/t-1", what="the reply")
+            message = await replies.received("dockwarden/web-7/reply/t-1", what="the reply")
     reply = json.loads(message.payload)
     assert (reply["ok"], reply["test"], reply["consumer"], reply["receiver"]) == (True, "t-1", "pager", "oncall")
     assert [body["event_action"] for body in receiver.bodies] == ["trigger", "trigger", "resolve"]

@@ -12,25 +12,25 @@ BOTH = ["fake", pytest.param("real", marks=pytest.mark.live)]
 
 @pytest.fixture(params=BOTH)
 def engines(request: pytest.FixtureRequest) -> Harness:
-    """An engine that the test leaves as it was."""
+    """A Docker daemon that the test leaves as it was."""
     return FakeHarness() if request.param == "fake" else RealHarness(request.getfixturevalue("engine"))
 
 
 @pytest.fixture(params=BOTH)
 def own_engines(request: pytest.FixtureRequest) -> Harness:
-    """An engine that the test may stop and break."""
+    """A Docker daemon that the test may stop and break."""
     return FakeHarness() if request.param == "fake" else RealHarness(request.getfixturevalue("own_engine"))
 
 
 @pytest_asyncio.fixture
 async def harness(engines: Harness) -> AsyncIterator[Harness]:
-    """What can be done to an engine; connections are closed and removals mended afterwards."""
+    """What can be done to a Docker daemon; connections are closed and removals mended afterwards."""
     yield engines
     await engines.close()
 
 
 @pytest_asyncio.fixture
 async def breakable(own_engines: Harness) -> AsyncIterator[Harness]:
-    """What can be done to an engine of the test's own."""
+    """What can be done to a Docker daemon of the test's own."""
     yield own_engines
     await own_engines.close()

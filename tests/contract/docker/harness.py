@@ -16,7 +16,7 @@ from tests.lab.waiting import until
 
 
 class Harness(ABC):
-    """An engine, and what can be done to it from outside."""
+    """A Docker daemon, and what can be done to it from outside."""
 
     def __init__(self) -> None:
         self._clients: list[DockerApi] = []
@@ -65,11 +65,11 @@ class Harness(ABC):
 
     @abstractmethod
     async def restart(self) -> None:
-        """Stop the engine and start it again."""
+        """Stop Docker and start it again."""
 
     @abstractmethod
     async def stop(self) -> None:
-        """Stop the engine."""
+        """Stop Docker."""
 
     async def running(self, *, name: str = "", labels: dict[str, str] | None = None) -> str:
         """Create a container that runs until it is ended, and start it."""
@@ -79,7 +79,7 @@ class Harness(ABC):
 
 
 class FakeHarness(Harness):
-    """Over the engine in memory."""
+    """Over Docker in memory."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -28,7 +28,7 @@ def _remove(engine: DockerApi) -> RemoveContainer:
 
 
 async def test_an_exited_container_is_removed_and_its_fact_taken_back(harness: Harness) -> None:
-    """The outcome is good, the container is gone, and working memory hears of it at once."""
+    """The outcome is good, the container is gone, and working memory receives of it at once."""
     container = await harness.exited(0)
     engine = harness.client()
     action: Action = _remove(engine)
@@ -47,7 +47,7 @@ async def test_removing_what_is_gone_is_a_success(harness: Harness) -> None:
 
 
 async def test_a_running_container_is_refused_and_goes_on(harness: Harness) -> None:
-    """For good: another attempt would be in vain; nothing was sent to the engine that could end it."""
+    """For good: another attempt would be in vain; nothing was sent to Docker that could end it."""
     container = await harness.running()
     engine = harness.client()
     outcome = await _remove(engine).run({"container": container})
@@ -68,7 +68,7 @@ async def test_a_protected_container_is_refused(harness: Harness, name: str, lab
 
 
 async def test_a_failed_removal_says_why_and_tells_the_dead_container(harness: Harness) -> None:
-    """The engine's words, worth another attempt, with the state that no event tells; mended, the next attempt succeeds."""
+    """Docker's words, worth another attempt, with the state that no event tells; mended, the next attempt succeeds."""
     container = await harness.exited(0)
     await harness.break_removal(container)
     action = _remove(harness.client())
@@ -219,7 +219,7 @@ async def test_an_engine_that_is_gone_is_unreachable() -> None:
 
 
 async def test_a_hanging_engine_is_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The attempt is bounded by itself, and says that the engine may still be at it."""
+    """The attempt is bounded by itself, and says that Docker may still be at it."""
     monkeypatch.setattr("connectors.docker.actions.ATTEMPT_S", 0.05)
     harness = FakeHarness()
     container = await harness.exited(0)
@@ -240,7 +240,7 @@ class _StartsMeanwhile(FakeDocker):
 
 
 async def test_a_container_started_since_it_was_looked_at_is_not_killed() -> None:
-    """Removal goes without force then: the engine refuses under its own lock."""
+    """Removal goes without force then: Docker refuses under its own lock."""
     engine = _StartsMeanwhile()
     container = engine.create("true")
     engine.start(container)
@@ -271,7 +271,7 @@ async def test_success_that_left_the_container_is_none() -> None:
 
 @pytest.mark.live
 async def test_a_really_busy_removal_is_busy_and_succeeds_once_it_is_free(engine: ScratchEngine) -> None:
-    """The kernel's EBUSY in the engine's own words, and the same container removed by the next attempt."""
+    """The kernel's EBUSY in Docker's own words, and the same container removed by the next attempt."""
     container = await engine.create("true")
     client = DockerClient(engine.url)
     try:

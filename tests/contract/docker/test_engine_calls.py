@@ -62,7 +62,7 @@ async def test_list_is_filtered_by_ids_and_statuses(harness: Harness) -> None:
 
 
 async def test_unknown_status_is_refused(harness: Harness) -> None:
-    """A filter that the engine does not know is an error of kind failed with its status, not an empty list."""
+    """A filter that Docker does not know is an error of kind failed with its status, not an empty list."""
     kind, status = await _kind(harness.client().list_containers(statuses=["sleeping"]))
     assert (kind, status) == ("failed", 400)
 
@@ -76,7 +76,7 @@ async def test_a_container_that_is_not_there_is_not_found(harness: Harness) -> N
 
 
 async def test_a_running_container_is_not_removed_without_force(harness: Harness) -> None:
-    """The engine itself refuses, with kind running, and the container goes on running; with force it goes."""
+    """Docker itself refuses, with kind running, and the container goes on running; with force it goes."""
     container = await harness.running()
     engine = harness.client()
     assert await _kind(engine.remove(container)) == ("running", 409)
@@ -160,7 +160,7 @@ async def test_events_since_a_moment_come_again_and_go_on(harness: Harness) -> N
 
 
 async def test_a_stopped_engine_is_unreachable(breakable: Harness) -> None:
-    """Every call says unreachable, and what to do about it; after the engine is back the same connection works again."""
+    """Every call says unreachable, and what to do about it; after Docker is back the same connection works again."""
     engine = breakable.client()
     await engine.ping()
     await breakable.stop()

@@ -90,7 +90,7 @@ async def test_a_well_engine_is_told_with_what_it_is(harness: Harness) -> None:
     """Reachable, nothing hangs, with versions, drivers, counts and milliseconds; and told once, not at every look."""
     await harness.exited(0)
     async with probing(harness) as watch:
-        await watch.sink.until(lambda: watch.now.storage_driver, "the engine's set-up")
+        await watch.sink.until(lambda: watch.now.storage_driver, "Docker's set-up")
         daemon = watch.now
         assert (daemon.reachable, daemon.hung, daemon.hung_container, daemon.error) == (True, None, None, None)
         assert daemon.storage_driver == "overlay2"
@@ -235,7 +235,7 @@ async def test_a_broken_memory_is_no_memory(cursor: str) -> None:
 
 
 async def test_told_to_hurry_it_looks_at_once(harness: Harness) -> None:
-    """An engine that came back as another is noticed without waiting a minute for the next look at how it is set up."""
+    """A Docker daemon that came back as another is noticed without waiting a minute for the next look at how it is set up."""
     slow = HealthSettings(interval=60.0, hung_after=5.0, info_interval=60.0)
     watch = Watch()
     health = DockerHealth(harness.client(), clock=SYSTEM, settings=slow)

@@ -64,7 +64,7 @@ async def test_a_label_cannot_forge_what_an_event_says(harness: Harness, key: st
 
 
 async def test_a_failed_removal_is_noticed_within_five_seconds(harness: Harness) -> None:
-    """No event tells of it; the state becomes dead with the engine's reason, stays so, and is taken back when it is mended."""
+    """No event tells of it; the state becomes dead with Docker's reason, stays so, and is taken back when it is mended."""
     container = await harness.exited(0)
     await harness.break_removal(container)
     async with watching(harness) as sink:
@@ -123,7 +123,7 @@ async def test_a_restarted_reader_misses_nothing_and_repeats_under_the_same_ids(
 
 
 async def test_an_overrun_of_the_engine_s_memory_is_a_gap(harness: Harness) -> None:
-    """When more happened than the engine remembers, the source says gap, the list makes up for it, and the source is well."""
+    """When more happened than Docker remembers, the source says gap, the list makes up for it, and the source is well."""
     async with watching(harness) as sink:
         first = await harness.create("true", name="first")
         await sink.until(lambda: sink.actions(first), "the first event")
@@ -173,7 +173,7 @@ async def test_a_silent_stream_is_opened_anew_without_a_word() -> None:
 
 
 async def test_a_restart_of_the_engine_is_survived(breakable: Harness) -> None:
-    """The stream is lost, found again, and what changed while the engine was down is told from the list."""
+    """The stream is lost, found again, and what changed while Docker was down is told from the list."""
     container = await breakable.create("true")
     async with watching(breakable) as sink:
         other = await breakable.create("true")
@@ -188,7 +188,7 @@ async def test_a_restart_of_the_engine_is_survived(breakable: Harness) -> None:
 
 
 async def test_an_engine_that_is_not_there_yet_is_waited_for(breakable: Harness) -> None:
-    """Both sources say lost, go on trying, and are well once the engine is up."""
+    """Both sources say lost, go on trying, and are well once Docker is up."""
     await breakable.stop()
     sink = RecordingSink()
     async with watching(breakable, sink=sink):

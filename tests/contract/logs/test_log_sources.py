@@ -150,7 +150,7 @@ async def test_endless_line(log: Harness) -> None:
 
 
 async def test_waits_for_the_engine(log: Harness) -> None:
-    """While the engine is behind nothing is lost, and afterwards everything comes in order."""
+    """While the loop is behind nothing is lost, and afterwards everything comes in order."""
     sink = Remembering()
     async with running(log.source(), sink):
         await sink.until_status("ok")

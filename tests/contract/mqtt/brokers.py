@@ -14,7 +14,7 @@ from tests.lab.nats import NatsCluster, Node
 from tests.lab.subscriber import Subscriber
 from tests.lab.waiting import until
 
-Heard = Collection[tuple[str, bytes, bool]]
+Received = Collection[tuple[str, bytes, bool]]
 """Topic, payload, and whether it was there before we listened; grows while one listens."""
 
 DENIED = "dockwarden/h1/denied/+"
@@ -33,7 +33,7 @@ class Broker(Protocol):
     def settings(self, **changes: Any) -> BrokerSettings:
         """How to reach it."""
 
-    def listen(self, *topics: str) -> AbstractContextManager[Heard]:
+    def listen(self, *topics: str) -> AbstractContextManager[Received]:
         """Listen as an independent client."""
 
     def publish(self, message: Message) -> None:
@@ -61,11 +61,11 @@ class InMemory:
         return BrokerSettings.model_validate({"host": "in-memory", "port": 1, **QUICK, **changes})
 
     @contextmanager
-    def listen(self, *topics: str) -> Iterator[Heard]:
-        heard: list[tuple[str, bytes, bool]] = []
+    def listen(self, *topics: str) -> Iterator[Received]:
+        received: list[tuple[str, bytes, bool]] = []
         for topic in topics:
-            self.fake.subscribe(topic, lambda *message: heard.append(message))
-        yield heard
+            self.fake.subscribe(topic, lambda *message: received.append(message))
+        yield received
 
     def publish(self, message: Message) -> None:
         self.fake.publish(message)
@@ -84,16 +84,16 @@ class InMemory:
 
 
 class HeardOverThere(Collection[tuple[str, bytes, bool]]):
-    """What a subscriber heard, read anew each time it is looked at."""
+    """What a subscriber received, read anew each time it is looked at."""
 
     def __init__(self, subscriber: Subscriber) -> None:
         self._subscriber = subscriber
 
     def __contains__(self, message: object) -> bool:
-        return any(message == heard for heard in self)
+        return any(message == received for received in self)
 
     def __iter__(self) -> Iterator[tuple[str, bytes, bool]]:
-        return iter([(heard.topic, heard.payload, heard.retained) for heard in self._subscriber.all()])
+        return iter([(received.topic, received.payload, received.retained) for received in self._subscriber.all()])
 
     def __len__(self) -> int:
         return len(self._subscriber.all())
@@ -111,7 +111,7 @@ class RealNats:
         return BrokerSettings.from_url(self.cluster.url, **{**QUICK, **changes})
 
     @contextmanager
-    def listen(self, *topics: str) -> Iterator[Heard]:
+    def listen(self, *topics: str) -> Iterator[Received]:
         with Subscriber(self._alive.url, topics=topics, old=True) as subscriber:
             yield HeardOverThere(subscriber)
 
@@ -153,7 +153,7 @@ class RealMosquitto:
         return BrokerSettings.from_url(self.scratch.url, **{**QUICK, **changes})
 
     @contextmanager
-    def listen(self, *topics: str) -> Iterator[Heard]:
+    def listen(self, *topics: str) -> Iterator[Received]:
         with Subscriber(self.scratch.url, topics=topics) as subscriber:
             yield HeardOverThere(subscriber)
 

@@ -29,42 +29,42 @@ def alert(seq: int, payload: bytes, *, topic: str = ALERT, expiry_s: int | None 
 
 
 async def test_rows_arrive_in_order_and_leave_the_outbox(broker: Broker) -> None:
-    """Three hundred rows on seven topics: all heard, in order within each topic, and the outbox is empty."""
-    with broker.listen("dockwarden/h1/action/#") as heard:
+    """Three hundred rows on seven topics: all received, in order within each topic, and the outbox is empty."""
+    with broker.listen("dockwarden/h1/action/#") as received:
         async with publishing(broker) as at_work:
             await at_work.outbox.put(*rows(300, topics=7))
             async with asyncio.timeout(20):
                 await at_work.outbox.wait_empty()
-            await until(lambda: len(heard) >= 300, what="every row to be heard")
+            await until(lambda: len(received) >= 300, what="every row to be received")
             for topic in range(7):
-                numbers = [int(payload) for name, payload, _ in heard if name.endswith(f"/{topic}")]
+                numbers = [int(payload) for name, payload, _ in received if name.endswith(f"/{topic}")]
                 assert numbers == [seq for seq in range(1, 301) if seq % 7 == topic]
             assert at_work.publisher.state.published == 300
 
 
 async def test_rows_that_come_later_are_sent_at_once(broker: Broker) -> None:
     """A publisher that has nothing to do wakes up for a row."""
-    with broker.listen("dockwarden/h1/action/#") as heard:
+    with broker.listen("dockwarden/h1/action/#") as received:
         async with publishing(broker) as at_work:
             for seq in range(1, 6):
                 await at_work.outbox.put(*rows(1, first=seq))
-                await until(lambda seq=seq: len(heard) == seq, what=f"row {seq}")  # type: ignore[misc]  # mypy: default argument
+                await until(lambda seq=seq: len(received) == seq, what=f"row {seq}")  # type: ignore[misc]  # mypy: default argument
             assert not at_work.outbox.rows
 
 
 async def test_the_status_comes_first_then_whenever_it_changes_and_offline_at_the_end(broker: Broker) -> None:
     """Retained, before any row; announced again on request; replaced by offline when the publisher stops in order."""
-    with broker.listen("dockwarden/h1/#") as heard:
+    with broker.listen("dockwarden/h1/#") as received:
         async with publishing(broker) as at_work:
             await at_work.outbox.put(*rows(1))
-            await until(lambda: len(heard) == 2, what="status and row")
-            assert [payload for _, payload, _ in heard] == [b"online", b"1"]
+            await until(lambda: len(received) == 2, what="status and row")
+            assert [payload for _, payload, _ in received] == [b"online", b"1"]
             at_work.status = b"busy"
             at_work.publisher.announce()
-            await until(lambda: (STATUS, b"busy", False) in heard, what="the new status")
+            await until(lambda: (STATUS, b"busy", False) in received, what="the new status")
             await at_work.stop()
-        await until(lambda: (STATUS, b"offline", False) in heard, what="the farewell")
-        assert [payload for topic, payload, _ in heard if topic == STATUS] == [b"online", b"busy", b"offline"]
+        await until(lambda: (STATUS, b"offline", False) in received, what="the farewell")
+        assert [payload for topic, payload, _ in received if topic == STATUS] == [b"online", b"busy", b"offline"]
     with broker.listen(STATUS) as late:
         await until(lambda: (STATUS, b"offline", True) in late, what="the retained farewell")
 
@@ -74,30 +74,30 @@ def _reached(at_work: Publishing, count: int) -> bool:
 
 
 async def test_nothing_is_lost_when_the_broker_dies_in_the_middle(broker: Broker) -> None:
-    """Killed twice within 1,000 rows and started again: every row is heard, none overtakes another of its topic."""
-    heard_in_all: list[tuple[str, bytes]] = []
+    """Killed twice within 1,000 rows and started again: every row is received, none overtakes another of its topic."""
+    received_in_all: list[tuple[str, bytes]] = []
     async with publishing(broker) as at_work:
         await at_work.outbox.put(*rows(1000, topics=5))
         for published in (200, 600):
-            with broker.listen("dockwarden/h1/action/#") as heard:
+            with broker.listen("dockwarden/h1/action/#") as received:
                 await until(partial(_reached, at_work, published), what="a part of the rows", pause_s=0)
                 broker.kill()
                 await until(lambda: not at_work.publisher.state.connected, what="the loss to be noticed")
-                heard_in_all += [(topic, payload) for topic, payload, _ in heard]
+                received_in_all += [(topic, payload) for topic, payload, _ in received]
             assert at_work.publisher.state.last_error
             assert at_work.outbox.rows
             broker.start()
-        with broker.listen("dockwarden/h1/action/#") as heard:
+        with broker.listen("dockwarden/h1/action/#") as received:
             async with asyncio.timeout(30):
                 await at_work.outbox.wait_empty()
-            await until(lambda: any(payload == b"1000" for _, payload, _ in heard), what="the last row")
-            heard_in_all += [(topic, payload) for topic, payload, _ in heard]
+            await until(lambda: any(payload == b"1000" for _, payload, _ in received), what="the last row")
+            received_in_all += [(topic, payload) for topic, payload, _ in received]
         assert at_work.publisher.state.connections >= 3
         assert at_work.publisher.state.last_error is None
         assert at_work.publisher.state.published >= 1000
-    # A listener that was away may have missed what others heard; the outbox may not: what it let go was acknowledged.
+    # A listener that was away may have missed what others received; the outbox may not: what it let go was acknowledged.
     for topic in range(5):
-        numbers = [int(payload) for name, payload in heard_in_all if name.endswith(f"/{topic}")]
+        numbers = [int(payload) for name, payload in received_in_all if name.endswith(f"/{topic}")]
         # Repetitions after a loss go back once each; apart from them the numbers rise.
         falls = sum(1 for before, after in pairwise(numbers) if after <= before)
         assert falls <= 2
@@ -172,7 +172,7 @@ async def test_a_row_that_no_broker_takes_is_given_up_and_told(broker: Broker) -
         assert at_work.publisher.state.connections == 1
 
 
-async def test_commands_are_heard_if_allowed_and_a_failing_one_stops_nothing(broker: Broker) -> None:
+async def test_commands_are_received_if_allowed_and_a_failing_one_stops_nothing(broker: Broker) -> None:
     """Name and payload reach the handler; retained ones (which may be years old) do not; an error is logged, no more."""
     got: list[tuple[str, bytes]] = []
 
@@ -253,14 +253,14 @@ class FailingOutbox(MemoryOutbox):
 async def test_a_journal_that_refuses_makes_no_row_go_twice(broker: Broker) -> None:
     """What the broker took is not sent again while the outbox cannot let go of it; later it goes."""
     outbox = FailingOutbox()
-    with broker.listen("dockwarden/h1/action/#") as heard:
+    with broker.listen("dockwarden/h1/action/#") as received:
         async with publishing(broker, outbox=outbox) as at_work:
             await outbox.put(*rows(50, topics=3))
-            await until(lambda: len(heard) == 50, what="every row")
+            await until(lambda: len(received) == 50, what="every row")
             await outbox.put(*rows(10, first=51))
-            await until(lambda: len(heard) == 60, what="later rows")
+            await until(lambda: len(received) == 60, what="later rows")
             assert len(outbox.rows) == 60
             outbox.full = False
             async with asyncio.timeout(10):
                 await outbox.wait_empty()
-            assert at_work.publisher.state.published == len(heard) == 60
+            assert at_work.publisher.state.published == len(received) == 60

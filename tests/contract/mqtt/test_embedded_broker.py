@@ -67,7 +67,7 @@ async def test_it_listens_on_loopback_and_is_gone_afterwards(tmp_path: Path) -> 
         assert broker.url == f"mqtt://127.0.0.1:{port}"
         with subscriber_of(broker) as subscriber:
             await asyncio.to_thread(say, broker, "a", "b")
-            await subscriber.heard("a")
+            await subscriber.received("a")
         pid = broker.pid
         assert pid is not None
         listening = Path("/proc/net/tcp").read_text()
@@ -102,7 +102,7 @@ async def test_it_is_started_again_when_it_dies_and_keeps_what_was_retained(tmp_
         assert broker.pid != pid
         assert broker.port == port
         with subscriber_of(broker) as subscriber:
-            assert (await subscriber.heard("kept")).payload == b"message"
+            assert (await subscriber.received("kept")).payload == b"message"
 
 
 async def test_kill_9_of_the_sidecar_leaves_no_broker_behind(tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ async def test_local_users_need_the_password_and_may_only_read(tmp_path: Path) -
             await asyncio.to_thread(publish.single, "dockwarden/h/alert/a/b", "forged", **arguments)
         await asyncio.to_thread(publish.single, "dockwarden/h/alert/a/b", "forged", auth=auth, **arguments)
         with subscriber_of(broker) as subscriber:
-            assert (await subscriber.heard("dockwarden/h/alert/a/b")).payload == b"real"
+            assert (await subscriber.received("dockwarden/h/alert/a/b")).payload == b"real"
         options = (broker.client_folder / "mosquitto_sub").read_text()
         assert f"-p {broker.port}\n-u operator\n-P {auth['password']}\n" in options
 
@@ -287,4 +287,4 @@ async def test_messages_are_written_within_seconds_at_any_number_of_retained_one
             topics=("dockwarden/h/alert/r/2999",),
             password=broker.password_file.read_text().strip(),
         ) as late:
-            await late.heard("dockwarden/h/alert/r/2999")
+            await late.received("dockwarden/h/alert/r/2999")

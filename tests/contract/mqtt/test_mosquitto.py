@@ -165,7 +165,7 @@ async def test_an_old_broker_gets_3_1_1(manner: Manner) -> None:
             assert await delivered(f"mqtt://127.0.0.1:{old.port}") == "3.1.1"
             assert old.levels[0] == 5
             assert old.levels[-1] == 4
-        await subscriber.heard("dockwarden/h1/action/a/b")
+        await subscriber.received("dockwarden/h1/action/a/b")
 
 
 async def test_version_5_alone_is_refused_when_it_is_all_we_may_speak() -> None:
@@ -191,13 +191,13 @@ async def test_kill_9_of_the_client_publishes_its_will() -> None:
             sys.executable, CHILD, broker.url, cwd=ROOT, stdout=asyncio.subprocess.DEVNULL
         )
         try:
-            await subscriber.heard(STATUS, lambda heard: heard.data.get("state") == "online", within_s=20)
+            await subscriber.received(STATUS, lambda received: received.data.get("state") == "online", within_s=20)
         finally:
             child.kill()
             await child.wait()
-        await subscriber.heard(STATUS, lambda heard: heard.data.get("state") == "offline")
+        await subscriber.received(STATUS, lambda received: received.data.get("state") == "offline")
         with Subscriber(broker.url) as late:
-            assert (await late.heard(STATUS)).data["state"] == "offline"
+            assert (await late.received(STATUS)).data["state"] == "offline"
 
 
 async def test_a_broker_that_hangs_is_left_and_nothing_is_lost() -> None:
@@ -270,7 +270,7 @@ async def test_version_3_1_1_alone_works_and_retains() -> None:
                 await outbox.wait_empty()
             assert made.state.protocol == "3.1.1"
         with Subscriber(broker.url) as late:
-            assert (await late.heard("dockwarden/h1/alert/r/k")).payload == b"alert"
+            assert (await late.received("dockwarden/h1/alert/r/k")).payload == b"alert"
 
 
 async def test_cancelling_while_connecting_leaves_nothing_open() -> None:

@@ -75,7 +75,7 @@ async def retained_at(node: Node) -> dict[str, bytes]:
     """What who comes late gets from this server."""
     with Subscriber(node.url, topics=("dockwarden/h1/alert/#",), old=True) as late:
         await until(lambda: len(late.all()) >= ALERTS, what="what is retained", within_s=30)
-        return {heard.topic: heard.payload for heard in late.all() if heard.retained}
+        return {received.topic: received.payload for received in late.all() if received.retained}
 
 
 async def test_no_alert_is_lost_when_each_server_is_killed_in_turn(nats: RealNats) -> None:
@@ -126,7 +126,7 @@ def example_identities() -> str:
 
 
 async def test_the_identities_of_the_example_write_below_their_own_name_alone() -> None:
-    """A host publishes and compares its own alerts, and cannot forge another's; a pager hears all and publishes nothing."""
+    """A host publishes and compares its own alerts, and cannot forge another's; a pager receives all and publishes nothing."""
     with NatsCluster(extra=example_identities()) as cluster:
         address = f"127.0.0.1:{cluster.nodes[0].mqtt}"
         with Subscriber(f"mqtt://pager@{address}", topics=("dockwarden/+/alert/#",), password="secret", old=True) as pager:
@@ -135,14 +135,14 @@ async def test_the_identities_of_the_example_write_below_their_own_name_alone() 
             async with connect(settings, client_id="dockwarden-web-7", version="3.1.1", will=will) as link:
                 await link.send(Message("dockwarden/web-8/alert/r/k", b"forged"))
                 await link.send(Message("dockwarden/web-7/alert/r/k", b"own"))
-                await pager.heard("dockwarden/web-7/alert/r/k")
+                await pager.received("dockwarden/web-7/alert/r/k")
                 read: list[bytes] = []
                 await link.read("dockwarden/web-7/alert/#", lambda _, payload: read.append(payload))
                 await until(lambda: read == [b"own"], what="what is retained")
             pager._client.publish("dockwarden/web-7/alert/r/k", b"forged", qos=1, retain=True).wait_for_publish(5)
         with Subscriber(f"mqtt://pager@{address}", topics=("dockwarden/#",), password="secret", old=True) as late:
-            await late.heard("dockwarden/web-7/alert/r/k")
-            assert {heard.payload for heard in late.all("dockwarden/+/alert/#")} == {b"own"}
+            await late.received("dockwarden/web-7/alert/r/k")
+            assert {received.payload for received in late.all("dockwarden/+/alert/#")} == {b"own"}
 
 
 def test_the_example_configuration_is_valid(tmp_path: Path) -> None:

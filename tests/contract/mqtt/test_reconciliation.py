@@ -22,7 +22,7 @@ HOUR = 3600 * SECOND
 
 
 def alert(key: str, seq: int, status: Any = "firing", *, updated_at: int = START) -> OutboxRow:
-    """A message as the engine makes it."""
+    """A message as Docker makes it."""
     return alert_event(
         host="h1", rule="r", key=key, status=status, severity="warning", summary=f"{key} {status}", starts_at=START,
         updated_at=updated_at, seq=seq,

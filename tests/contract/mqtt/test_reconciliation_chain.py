@@ -59,7 +59,11 @@ async def shown(mosquitto: RealMosquitto, host: str = "h1") -> dict[str, str]:
     """Status by container of what who comes late gets."""
     with Subscriber(mosquitto.scratch.url, topics=(f"dockwarden/{host}/#",)) as late:
         await asyncio.sleep(0.3)  # there is no last retained message
-        return {heard.data["key"]: heard.data["status"] for heard in late.all(f"dockwarden/{host}/alert/#") if heard.payload}
+        return {
+            received.data["key"]: received.data["status"]
+            for received in late.all(f"dockwarden/{host}/alert/#")
+            if received.payload
+        }
 
 
 async def test_rows_that_were_dropped_and_a_store_set_back_are_put_right(mosquitto: RealMosquitto, tmp_path: Path) -> None:
@@ -114,9 +118,9 @@ async def test_a_renamed_host_ends_its_alerts_under_the_old_name(mosquitto: Real
     mosquitto.scratch.start()
     # The loop of these tests is always h1's: its alert under the old name is made by hand.
     with Subscriber(mosquitto.scratch.url) as other:
-        heard = await other.heard("dockwarden/h1/alert/#")
-        payload = heard.payload.replace(b'"host":"h1"', b'"host":"old-name"').replace(b'"h1/', b'"old-name/')
-        other._client.publish(heard.topic.replace("/h1/", "/old-name/"), payload, qos=1, retain=True).wait_for_publish(5)
+        received = await other.received("dockwarden/h1/alert/#")
+        payload = received.payload.replace(b'"host":"h1"', b'"host":"old-name"').replace(b'"h1/', b'"old-name/')
+        other._client.publish(received.topic.replace("/h1/", "/old-name/"), payload, qos=1, retain=True).wait_for_publish(5)
     house = House(tmp_path)
     async with connected(mosquitto, house):
         assert await shown(mosquitto) == {cid(1): "firing"}
@@ -134,6 +138,6 @@ async def test_everything_that_fires_is_published_anew_on_demand(mosquitto: Real
         with Subscriber(mosquitto.scratch.url) as listener:
             at_work.publisher.republish()
             await until(lambda: at_work.publisher.state.published == before + 2, what="both")
-            again = [heard for heard in listener.all("dockwarden/h1/alert/#") if not heard.retained]
-            assert {heard.data["key"] for heard in again} == {cid(1), cid(2)}
+            again = [received for received in listener.all("dockwarden/h1/alert/#") if not received.retained]
+            assert {received.data["key"] for received in again} == {cid(1), cid(2)}
     await house.stop()

@@ -24,7 +24,7 @@ Scenes = dict[str, tuple[Stage, tuple[type[Row], ...]]]
 """By the sidecar's host name in topics: how the scene is set up, and the rows that take place there one after another."""
 
 MAIN: Scenes = {
-    # strace slows the engine of the first one, so the others have one of their own.
+    # strace slows Docker of the first one, so the others have one of their own.
     "drill-held": (ordinary, (HeldDeletion,)),
     "drill-storm": (ordinary, (ContainerStorm, KernelOomKill)),
 }

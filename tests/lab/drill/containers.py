@@ -44,7 +44,7 @@ class ImmutableFile(Row):
     """I1 alone: a container is dead because of a file that cannot be deleted; once that is mended a retry deletes it."""
 
     incident: ClassVar[str] = "I1"
-    fault: ClassVar[str] = "dead container, immutable file, mended when heard"
+    fault: ClassVar[str] = "dead container, immutable file, mended when received"
     rule: ClassVar[str] = "dead-container"
 
     @asynccontextmanager
@@ -70,7 +70,7 @@ class ContainerStorm(Row):
 
     @asynccontextmanager
     async def make(self, scene: Scene) -> AsyncIterator[Trouble]:
-        """Create them as fast as the engine takes them; another image and command than the catalogue's."""
+        """Create them as fast as Docker takes them; another image and command than the catalogue's."""
         began = Moment()
         made = await faults.storm(scene.engine, STORM, image=TAGS[1], command=("/run.sh", "look-around"))
 

@@ -1,4 +1,4 @@
-"""Rows about an engine that does not answer, or does not start. The sidecar can free none of these: the drill ends them."""
+"""Rows about a Docker daemon that does not answer, or does not start. The sidecar can free none of these: the drill ends them."""
 
 import signal
 from collections.abc import AsyncIterator
@@ -29,7 +29,7 @@ class DockerdStopped(Row):
 
     @asynccontextmanager
     async def make(self, scene: Scene) -> AsyncIterator[Trouble]:
-        """Stop it until the alert was heard."""
+        """Stop it until the alert was received."""
         pid = self.victim(scene)
 
         async def resume() -> None:
@@ -59,7 +59,7 @@ class InitStopped(Row):
 
     @asynccontextmanager
     async def make(self, scene: Scene) -> AsyncIterator[Trouble]:
-        """Stop it until the alert was heard, which must name the container."""
+        """Stop it until the alert was received, which must name the container."""
         async with faults.stopped_init(scene.engine) as caught:
             yield Trouble(Moment(), caught.container, end=caught.resume)
 
@@ -74,7 +74,7 @@ class StartFails(Row):
 
     @asynccontextmanager
     async def make(self, scene: Scene) -> AsyncIterator[Trouble]:
-        """Start it with a thin pool that does not exist; with the former settings again when the alert was heard."""
+        """Start it with a thin pool that does not exist; with the former settings again when the alert was received."""
         engine = scene.engine
         usual = engine.storage_driver, engine.flags
 

@@ -25,7 +25,7 @@ class DiskFills(Row):
 
     @asynccontextmanager
     async def make(self, scene: Scene) -> AsyncIterator[Trouble]:
-        """Fill it until the alert was heard."""
+        """Fill it until the alert was received."""
         if scene.disk is None:
             msg = "this row needs a scene on a small disk"
             raise RuntimeError(msg)
@@ -35,7 +35,7 @@ class DiskFills(Row):
 
 
 class DriverChanges(Row):
-    """I8: after a restart the engine uses another storage driver, and its containers and images are out of sight."""
+    """I8: after a restart Docker uses another storage driver, and its containers and images are out of sight."""
 
     incident: ClassVar[str] = "I8"
     fault: ClassVar[str] = "storage driver changed by a restart"
@@ -44,7 +44,7 @@ class DriverChanges(Row):
 
     @asynccontextmanager
     async def make(self, scene: Scene) -> AsyncIterator[Trouble]:
-        """Restart it with vfs; with the former driver again when the alert was heard."""
+        """Restart it with vfs; with the former driver again when the alert was received."""
         former = (await scene.engine.docker("info", "--format", "{{.Driver}}")).out
 
         async def back() -> None:
@@ -87,7 +87,7 @@ class HostRenamed(Row):
 
     @asynccontextmanager
     async def make(self, scene: Scene) -> AsyncIterator[Trouble]:
-        """Rename it in the sidecar's namespace; back again when the alert was heard."""
+        """Rename it in the sidecar's namespace; back again when the alert was received."""
         uts = scene.uts
         if uts is None:
             msg = "this row needs a scene with a host name of its own"

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import ClassVar
 
 from tests.lab.drill.scene import Scene
-from tests.lab.subscriber import Heard, Predicate
+from tests.lab.subscriber import Predicate, Received
 from tests.lab.waiting import until
 
 
@@ -33,7 +33,7 @@ class Trouble:
     repaired: Callable[[], Awaitable[bool]] | None = None
     """Looks, past the sidecar, whether the damage is mended; None: there is nothing that may be repaired."""
     end: Callable[[], Awaitable[object]] | None = None
-    """Ends the fault where the sidecar may not; called when the alert was heard."""
+    """Ends the fault where the sidecar may not; called when the alert was received."""
     cron: str = "never noticed"
     """What the 30-minute cron job (incident I1) would have done about it."""
 
@@ -43,7 +43,7 @@ class Times:
     """Seconds after the fault took effect; None: it did not happen, or not in time."""
 
     noticed: float | None = None
-    heard: float | None = None
+    received: float | None = None
     repaired: float | None = None
     resolved: float | None = None
     cron: str = ""
@@ -86,7 +86,7 @@ class Row(ABC):
             firing = await scene.subscriber.alert(
                 self.rule, "firing", host=scene.host, where=mentions(trouble.names), since=before, within_s=self.within_s
             )
-            times.heard = after(firing.moment, began)
+            times.received = after(firing.moment, began)
             times.noticed = _noticed(firing, trouble.began)
             if trouble.end is not None:
                 await trouble.end()
@@ -112,7 +112,7 @@ def after(moment: float, began: float) -> float:
     return max(0.0, moment - began)
 
 
-def _noticed(firing: Heard, began: Moment) -> float | None:
+def _noticed(firing: Received, began: Moment) -> float | None:
     """When the sidecar says that the trouble was first seen."""
     try:
         starts = datetime.fromisoformat(str(firing.data.get("starts_at")))
@@ -124,4 +124,4 @@ def _noticed(firing: Heard, began: Moment) -> float | None:
 def mentions(text: str) -> Predicate:
     """Alerts that have this text anywhere: in key, summary or evidence."""
     needle = text.encode()
-    return lambda heard: needle in heard.payload
+    return lambda received: needle in received.payload

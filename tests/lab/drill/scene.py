@@ -1,4 +1,4 @@
-"""Where rows take place: an engine, a sidecar on it, and the listener that all share. Knows no row."""
+"""Where rows take place: a Docker daemon, a sidecar on it, and the listener that all share. Knows no row."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -13,7 +13,7 @@ from tests.lab.subscriber import Subscriber
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a row gets. Several rows use one scene at a time: none of them may stop or restart the engine."""
+    """What a row gets. Several rows use one scene at a time: none of them may stop or restart Docker."""
 
     host: str
     engine: ScratchEngine
@@ -35,7 +35,7 @@ ONE_LOOK = {"DOCKWARDEN_PROBES__FILES_S": "86400"}
 
 @asynccontextmanager
 async def ordinary(host: str, broker: ScratchBroker, subscriber: Subscriber) -> AsyncIterator[Scene]:
-    """An engine as it comes, and a sidecar in mode act on it that reads the kernel's log."""
+    """A Docker daemon as it comes, and a sidecar in mode act on it that reads the kernel's log."""
     environment = {"DOCKWARDEN_KERNEL_LOG": "/dev/kmsg", **ONE_LOOK}
     async with ScratchEngine() as engine, Sidecar(engine, broker, host=host, environment=environment) as sidecar:
         await sidecar.ready(subscriber)
@@ -52,7 +52,7 @@ async def looking_at_files(host: str, broker: ScratchBroker, subscriber: Subscri
 
 @asynccontextmanager
 async def on_small_disk(host: str, broker: ScratchBroker, subscriber: Subscriber) -> AsyncIterator[Scene]:
-    """An engine whose data root is on a file system of 256 MiB, which is easily filled."""
+    """A Docker daemon whose data root is on a file system of 256 MiB, which is easily filled."""
     async with (
         small_disk(256) as disk,
         ScratchEngine(data_root=disk.path / "docker") as engine,

@@ -13,16 +13,16 @@ CRON_MEAN_S = 15 * 60.0
 
 def show(results: Sequence[tuple[Row, Times]], took_s: float, console: Console) -> None:
     """Print one line a fault, and below it what is missing."""
-    title = "Real faults on scratch engines, heard by an independent MQTT client; times from when the fault took effect"
+    title = "Real faults on scratch engines, received by an independent MQTT client; times from when the fault took effect"
     table = Table(title=title, title_justify="left")
     table.add_column("incident", no_wrap=True)
     table.add_column("fault")
-    for name in ("noticed", "alert heard", "repaired", "resolved"):
+    for name in ("noticed", "alert received", "repaired", "resolved"):
         table.add_column(f"{name}\nafter", justify="right", no_wrap=True)
     table.add_column("the cron job\nevery 30 minutes")
     for row, times in results:
         repaired = _seconds(times.repaired) if row.repairs else "no remedy"
-        cells = (_seconds(times.noticed), _seconds(times.heard), repaired, _seconds(times.resolved))
+        cells = (_seconds(times.noticed), _seconds(times.received), repaired, _seconds(times.resolved))
         table.add_row(row.incident, row.fault, *cells, _against(row, times))
     console.print(table)
     for row, times in results:
@@ -40,7 +40,7 @@ def _seconds(value: float | None) -> str:
 
 
 def _against(row: Row, times: Times) -> str:
-    done = times.repaired if row.repairs else times.heard
+    done = times.repaired if row.repairs else times.received
     if done and "average" in times.cron:
         return f"{times.cron}, {CRON_MEAN_S / done:,.0f} times as long"
     return times.cron

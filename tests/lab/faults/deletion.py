@@ -43,7 +43,7 @@ async def immutable_file(engine: ScratchEngine, container: str, *, where: Where 
     """Make deletion of this container fail with "operation not permitted" until it is mended.
 
     Args:
-        engine: the engine it is on.
+        engine: Docker it is on.
         container: full id.
         where: only a file in its layer survives a restart of the daemon; with `record` the daemon forgets the container then,
             because the deletion took the other half of its record.
@@ -204,7 +204,7 @@ async def busy_directory(
     One at a time for each engine: a process has one tracer.
 
     Args:
-        engine: the engine it is on.
+        engine: Docker it is on.
         container: full id.
         held: says whether it is held; None: whether any mount of it is seen in another mount namespace.
         where: Docker 26 locks the container while it deletes its record, and answers nobody who asks about it meanwhile; while

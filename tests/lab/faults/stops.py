@@ -78,7 +78,7 @@ async def blocked_runc(engine: ScratchEngine, *, name: str | None = None) -> Asy
     """A `runc` that waits for ever for an init that was killed, as in incident I2: its container's start and inspect hang.
 
     The runc of those days waited on the exec fifo; the one of today notices the death, so it is stopped to make it deaf. Killing
-    the runc frees the engine.
+    the runc frees Docker.
     """
     async with stopped_init(engine, name=name) as caught:
         processes.send(caught.runc, signal.SIGSTOP)

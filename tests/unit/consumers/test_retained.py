@@ -17,7 +17,7 @@ def test_what_fires_and_is_not_retained_any_more_is_over() -> None:
     """Judged a minute after a connection and once it is quiet, once for each connection."""
     retained, held, over = Retained(), alert(key="held"), alert(key="over")
     retained.connected(0.0)
-    retained.heard([held], [HERE], 55.0)
+    retained.received([held], [HERE], 55.0)
     assert _ended(retained, 59.0, held, over) == ["not yet"]
     assert _ended(retained, 64.0, held, over) == ["not yet"]
     assert _ended(retained, 65.0, held, over) == [over.dedup_key]
@@ -30,12 +30,12 @@ def test_nothing_is_judged_of_a_host_that_is_not_there_or_of_alerts_of_our_own()
     retained.connected(0.0)
     assert _ended(retained, 100.0, alert()) == []
     retained.connected(0.0)
-    retained.heard([], [HERE, HostStatus("web-7", online=False)], 1.0)
+    retained.received([], [HERE, HostStatus("web-7", online=False)], 1.0)
     assert _ended(retained, 100.0, alert()) == []
     presence = Presence(grace_s=0.0)
-    presence.heard(HostStatus("web-7", online=False), 0.0)
+    presence.received(HostStatus("web-7", online=False), 0.0)
     retained.connected(0.0)
-    retained.heard([], [HERE], 1.0)
+    retained.received([], [HERE], 1.0)
     assert _ended(retained, 100.0, *presence.due(1.0)) == []
 
 

@@ -144,7 +144,7 @@ def test_a_test_alarm_is_told_at_once_and_is_no_thread() -> None:
     assert len(threads) == 0
 
 
-def test_an_end_whose_beginning_was_never_heard_says_nothing() -> None:
+def test_an_end_whose_beginning_was_never_received_says_nothing() -> None:
     """A consumer that starts where retained resolved alerts lie is silent about them."""
     assert Threads(Policy()).take(alert(1, "resolved"), 0.0) == []
 

@@ -195,7 +195,7 @@ def test_those_gone_are_remembered_within_bounds() -> None:
 
 
 class World:
-    """A small engine of one container at a time, and a book that hears of it late.
+    """A small engine of one container at a time, and a book that receives of it late.
 
     Events wait in a queue until `next`; lists are taken at `mark` and come in at `late`.
     """

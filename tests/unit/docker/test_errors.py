@@ -74,7 +74,7 @@ def test_refusals_are_classified(status: int, message: str, kind: str) -> None:
 
 
 def test_a_refusal_is_cleaned_and_bounded() -> None:
-    """What the engine says may hold what a container's owner wrote."""
+    """What Docker says may hold what a container's owner wrote."""
     error = refused(500, "a\x1b[31mb" + "x" * 1_000_000)
     assert str(error).startswith("a\ufffd[31mb")
     assert len(str(error)) == 2_000

@@ -15,7 +15,7 @@ NANO = 1_763_657_512_525_487_123
 
 
 def line(action: str, *, nano: object = NANO, **attributes: str) -> bytes:
-    """An event as the engine writes it."""
+    """An event as Docker writes it."""
     data: dict[str, Any] = {"Type": "container", "Action": action, "timeNano": nano, "time": NANO // 10**9}
     return json.dumps(data | {"Actor": {"ID": ID, "Attributes": {"name": "web", "image": "box:1"} | attributes}}).encode()
 

@@ -28,7 +28,7 @@ def test_resuming_begins_a_second_before_the_newest() -> None:
 
 @pytest.mark.parametrize("cursor", [None, "", "x", "-5", "1" * 40, "9" * 19, "٣"])
 def test_without_a_cursor_the_last_second_is_asked_for(cursor: str | None) -> None:
-    """Never an empty `since`: only with it does the engine hand over what happened while it subscribed us."""
+    """Never an empty `since`: only with it does Docker hand over what happened while it subscribed us."""
     resume = Resume(cursor, now=NOW)
     assert resume.since() == "1763657511.525487123"
     assert resume.cursor is None
@@ -47,7 +47,7 @@ def test_events_of_the_overlap_are_new_once() -> None:
 
 
 def test_a_gap_is_a_first_event_newer_than_all_seen() -> None:
-    """One that was seen, or is older than the newest, shows that the engine's memory reaches back far enough."""
+    """One that was seen, or is older than the newest, shows that Docker's memory reaches back far enough."""
     resume = Resume(None, now=NOW)
     assert not resume.misses(event(5))
     resume.is_new(event(5))
@@ -87,7 +87,7 @@ def test_a_cursor_names_what_was_removed_of_late() -> None:
 
 
 def test_what_was_seen_is_remembered_within_bounds() -> None:
-    """The engine can send 256 again; a stream of a million leaves some thousand behind."""
+    """Docker can send 256 again; a stream of a million leaves some thousand behind."""
     resume = Resume(None, now=NOW)
     for nano in range(1, 10_000):
         resume.is_new(event(nano))

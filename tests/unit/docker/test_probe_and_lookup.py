@@ -81,7 +81,7 @@ async def test_a_container_that_is_gone_is_asked_for_once() -> None:
 
 
 async def test_after_a_timeout_there_is_a_pause() -> None:
-    """An engine that hangs delays events once in ten seconds."""
+    """A Docker daemon that hangs delays events once in ten seconds."""
     engine, book, clock = FakeDocker(), ContainerBook(), FixedClock()
     lookup = Lookup(engine, book, clock=clock, timeout_s=0.05)
     engine.hang("list")

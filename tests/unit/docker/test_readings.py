@@ -1,4 +1,4 @@
-"""The engine's answers are read whatever they are, over all versions."""
+"""Docker's answers are read whatever they are, over all versions."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -104,7 +104,7 @@ def test_old_inspect_has_flags() -> None:
 
 
 def test_exit_code_is_none_until_there_is_one() -> None:
-    """A container that never ran, or runs, has ExitCode 0 in the engine's answer."""
+    """A container that never ran, or runs, has ExitCode 0 in Docker's answer."""
     cases = [
         ({"Status": "created", "ExitCode": 0, "FinishedAt": "0001-01-01T00:00:00Z"}, None),
         ({"Status": "created", "ExitCode": 127, "FinishedAt": "0001-01-01T00:00:00Z"}, 127),

@@ -1,4 +1,4 @@
-"""What is logged of an engine that stays away: once, however often it is tried."""
+"""What is logged of a Docker daemon that stays away: once, however often it is tried."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
@@ -19,7 +19,7 @@ from tests.lab.waiting import until
 
 
 class Away(FakeDocker):
-    """An engine that nobody reaches, and that counts who tries."""
+    """A Docker daemon that nobody reaches, and that counts who tries."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -63,7 +63,7 @@ def test_an_alert_becomes_the_story_of_its_incident() -> None:
 
 
 def test_each_entry_is_one_dot_that_tells_its_text() -> None:
-    """Who cannot see the picture hears the titles."""
+    """Who cannot see the picture receives the titles."""
     root = ET.fromstring(picture(entries_of_alert(data())))
     dots = list(root.iter("circle"))
     assert len(dots) == 7

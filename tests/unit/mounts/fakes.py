@@ -1,4 +1,4 @@
-"""Stand-ins for the scanner and the engine."""
+"""Stand-ins for the scanner and Docker."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime

@@ -99,7 +99,7 @@ def test_the_root_of_a_namespace_is_never_a_leak(scanner: MountScanner, proc: Pr
 
 
 def test_host_and_engine_hold_nothing(scanner: MountScanner) -> None:
-    """The engine's own mounts are where they belong."""
+    """Docker's own mounts are where they belong."""
     scan = scanner.scan()
     assert (scan.held, scan.namespaces) == ((), 0)
 
@@ -171,7 +171,7 @@ def test_processes_that_may_not_be_looked_at_are_counted(scanner: MountScanner, 
 
 
 def test_without_the_data_root_there_is_no_look(proc: ProcTree) -> None:
-    """As long as the engine has not told where it is."""
+    """As long as Docker has not told where it is."""
     with pytest.raises(SourceError, match="data root"):
         MountScanner(lambda: None, proc=proc.root).scan()
 

@@ -67,7 +67,7 @@ async def test_blindness_is_no_success() -> None:
 
 
 async def test_sweep_tells_only_what_nobody_needs() -> None:
-    """Mounts of running containers, and of those that the engine does not tell of, are none of its business."""
+    """Mounts of running containers, and of those that Docker does not tell of, are none of its business."""
     scanner = FakeScanner(held("/1"), held("/2", owner="r" * 64), held("/3", owner="s" * 64), held("/4", owner=OTHER))
     engine = FakeDocker(**{"r" * 64: "running", "s" * 64: "silent"})
     facts = await sweep(scanner, engine, LeakBook()).look()

@@ -59,7 +59,7 @@ def test_marks_of_file_systems(source: str, options: str, mark: Mark | None) -> 
 
 
 def layer_of(root: Path, container: str, text: str, driver: str = "overlay2") -> None:
-    """Write a mount-id as the engine does."""
+    """Write a mount-id as Docker does."""
     folder = root / "image" / driver / "layerdb" / "mounts" / container
     folder.mkdir(parents=True)
     (folder / "mount-id").write_text(text)

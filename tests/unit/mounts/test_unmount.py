@@ -62,7 +62,7 @@ async def test_what_nobody_needs_goes(bench: Bench, status: str) -> None:
 
 @pytest.mark.parametrize("status", ["running", "paused", "restarting", "created", "exited", ""])
 async def test_mounts_of_containers_that_may_need_them_stay(bench: Bench, status: str) -> None:
-    """Whatever a fact said before: what counts is what the engine says now."""
+    """Whatever a fact said before: what counts is what Docker says now."""
     bench.engine.status[VICTIM] = status
     outcome = await bench.run()
     assert (outcome.ok, outcome.error_kind, outcome.permanent) == (False, "refused", True)

@@ -49,7 +49,7 @@ class TestSummary:
 
 
 class TestHistory:
-    def test_an_alert_hears_of_what_was_done_to_its_container(self) -> None:
+    def test_an_alert_receives_of_what_was_done_to_its_container(self) -> None:
         """By whatever rule: the alert and the repair need not know each other."""
         history = ActionHistory()
         history.record(job(1), "done", START)

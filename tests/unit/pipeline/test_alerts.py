@@ -174,7 +174,7 @@ class TestSilence:
         assert desk.published == ["alert"]
 
     def test_what_came_and_went_during_a_silence_is_not_published_at_all(self) -> None:
-        """Nobody heard that it began."""
+        """Nobody received that it began."""
         desk = Desk()
         desk.silence()
         desk.fire()
@@ -240,7 +240,7 @@ class TestSilence:
 
 class TestAcknowledgement:
     def test_it_is_published_and_stays_on_the_message_until_the_end(self) -> None:
-        """The others hear that somebody is at it; the next problem starts without."""
+        """The others receive that somebody is at it; the next problem starts without."""
         desk = Desk()
         desk.fire()
         desk.alerts.acknowledge(desk.turn(), "rule", "k", "ann")

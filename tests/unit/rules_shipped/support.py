@@ -31,7 +31,7 @@ def parsed(source: LogSource, *lines: str) -> list[Fact]:
     return [fact for fact in facts if fact is not None]
 
 
-def heard(lines: Iterable[str], *, every: timedelta) -> list[Fact]:
+def received(lines: Iterable[str], *, every: timedelta) -> list[Fact]:
     """What a kernel log that is followed tells: one fact for a report, however many lines it has."""
     assembler = ReportAssembler("kernel")
     facts = []

@@ -1,4 +1,4 @@
-"""I6: the figures of `docker info` that an operator published, from the engine's answer to the alert."""
+"""I6: the figures of `docker info` that an operator published, from Docker's answer to the alert."""
 
 import asyncio
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ PUBLISHED: dict[str, Any] = {
 
 
 class _Told:
-    """Keeps what the probe tells, and says when it has told of the engine's set-up."""
+    """Keeps what the probe tells, and says when it has told of Docker's set-up."""
 
     def __init__(self) -> None:
         self.daemon: asyncio.Future[Daemon] = asyncio.get_running_loop().create_future()
@@ -46,7 +46,7 @@ class _Told:
 
 
 async def _daemon(info: dict[str, Any]) -> Daemon:
-    """The fact that the probe tells of an engine which answers so."""
+    """The fact that the probe tells of a Docker daemon which answers so."""
     engine = FakeDocker()
     engine.info_given = readings.info(info)
     told = _Told()

@@ -6,7 +6,7 @@ import pytest
 
 from engine.facts.docker import ContainerEvent, Daemon
 from engine.facts.host import Disk
-from tests.unit.rules_shipped.support import NOW, Rules, heard, parsed
+from tests.unit.rules_shipped.support import NOW, Rules, parsed, received
 
 SLUB_ID = "b40c3884668600191e02b3c32efaf12bdd1e6d0a4d3869662045e4193af6c26c"
 SLUB = (
@@ -47,7 +47,7 @@ def test_a_hang_is_explained_by_the_runc_that_the_oom_killer_took() -> None:
     ((key, text),) = rules.alerts("daemon-hung-by-oom-kill")
     assert key == "engine"
     assert "runc:[2:INIT] (process 20357" in text
-    assert next(said for _, said in rules.alerts("daemon-hung")).startswith("the Docker engine 17.03.2-ce accepts connections")
+    assert next(said for _, said in rules.alerts("daemon-hung")).startswith("Docker 17.03.2-ce accepts connections")
     assert rules.actions() == ["collect_stacks"]
     rules.tell(Daemon(at=NOW + timedelta(minutes=9), reachable=True, version="17.03.2-ce"))
     assert rules.alerts("daemon-hung", "resolved")
@@ -75,7 +75,7 @@ def test_a_hang_is_explained_by_the_runc_that_the_oom_killer_took() -> None:
     ],
 )
 def test_a_daemon_that_cannot_start_is_said_and_left_alone(line: str, words: str) -> None:
-    """I3: whatever the driver and the reason, an alert, no action, and its end when the engine is reached."""
+    """I3: whatever the driver and the reason, an alert, no action, and its end when Docker is reached."""
     rules = Rules()
     (failure,) = parsed("dockerd", line)
     rules.tell(failure, Daemon(at=failure.at + timedelta(seconds=3), reachable=False, error="there is no socket"))
@@ -91,7 +91,7 @@ def test_ten_thousand_slub_lines_are_one_alert(followed: bool) -> None:
     # Without their date, which is one for all of them: each counts at the moment it is read.
     lines = [SLUB[number % 3].partition("kernel: ")[2] for number in range(10_002)]
     rules = Rules()
-    rules.tell(*(heard(lines, every=timedelta(milliseconds=50)) if followed else parsed("kernel", *lines)))
+    rules.tell(*(received(lines, every=timedelta(milliseconds=50)) if followed else parsed("kernel", *lines)))
     ((key, text),) = rules.alerts("slub-failures")
     assert key == "host"
     assert "5 times in 5m" in text

@@ -183,7 +183,7 @@ async def test_what_is_not_signed_is_refused_whatever_the_bytes(console: Console
 
 
 async def test_a_faulty_command_with_an_id_is_answered(console: Console) -> None:
-    """Who misspells a field hears of it instead of waiting."""
+    """Who misspells a field receives of it instead of waiting."""
     reply = await console.send("silence", rul="dead-container", seconds=-1)
     assert not reply["ok"]
     assert "rul" in reply["error"]

@@ -34,7 +34,7 @@ class Script(PeriodicSource):
         return [Sockets(at=AT)]
 
 
-class Heard:
+class Received:
     """A sink that keeps what it is given."""
 
     def __init__(self) -> None:
@@ -45,9 +45,9 @@ class Heard:
         self.facts += facts
 
 
-async def heard(source: Script) -> list[str]:
+async def received(source: Script) -> list[str]:
     """What the source told until its script was over: sockets as S, source facts as status and error."""
-    sink = Heard()
+    sink = Received()
     task = asyncio.create_task(source.run(sink, None))
     async with asyncio.timeout(5):
         await source.over.wait()
@@ -59,24 +59,24 @@ async def heard(source: Script) -> list[str]:
 
 async def test_steady_looks_say_nothing_of_the_source() -> None:
     """While all is well only facts are told."""
-    assert await heard(Script(None, None, None)) == ["S", "S", "S"]
+    assert await received(Script(None, None, None)) == ["S", "S", "S"]
 
 
 async def test_trouble_is_told_once_and_its_end_too() -> None:
     """The same failure again is counted, not told; another one is told; so is the recovery, with the count."""
     looks = (None, SourceError("no"), SourceError("no"), OSError("disk"), None)
-    assert await heard(Script(*looks)) == ["S", "lost 1 no", "lost 3 disk", "ok 3 None", "S"]
+    assert await received(Script(*looks)) == ["S", "lost 1 no", "lost 3 disk", "ok 3 None", "S"]
 
 
 async def test_trouble_in_part_keeps_the_facts() -> None:
     """What could be seen is told beside what could not."""
-    assert await heard(Script("half", "half", None)) == ["lost 1 half", "S", "S", "ok 2 None", "S"]
+    assert await received(Script("half", "half", None)) == ["lost 1 half", "S", "S", "ok 2 None", "S"]
 
 
 async def test_a_bug_is_not_swallowed() -> None:
     """What no look foresees ends the source, for its supervisor to see."""
     with pytest.raises(ZeroDivisionError):
-        await Script(ZeroDivisionError()).run(Heard(), None)
+        await Script(ZeroDivisionError()).run(Received(), None)
 
 
 def test_an_interval_of_nothing_is_refused() -> None:

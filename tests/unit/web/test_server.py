@@ -109,7 +109,7 @@ async def test_a_runbook_is_shown_without_its_markup(served: Served) -> None:
     assert 'href="data' not in shown
 
 
-async def test_followers_hear_of_changes_once_for_many(served: Served) -> None:
+async def test_followers_receive_of_changes_once_for_many(served: Served) -> None:
     """A storm of messages is one update in a second."""
     async with served.session.get(served.url("/api/events")) as response:
         async with asyncio.timeout(10):
