@@ -147,7 +147,7 @@ async def _bounded(stream: asyncio.StreamReader, limit: int) -> bytes:
 async def _feed(stream: asyncio.StreamWriter | None, data: bytes) -> None:
     if stream is None:
         return
-    with contextlib.suppress(ConnectionError):  # it ended without reading: its exit status tells
+    with contextlib.suppress(ConnectionError):  # it ended without reading: its exit status says why
         stream.write(data)
         await stream.drain()
         stream.close()

@@ -35,8 +35,8 @@ class RaiseNofile:
 
         Args:
             ceiling: no soft limit is set above this.
-            started: when the process that was told of under a pid started (`OpenFiles.started`), clock ticks after boot;
-                None: no such process was told of, and then none is touched.
+            started: when the process that was reported under a pid started (`OpenFiles.started`), clock ticks after boot;
+                None: no such process was reported, and then none is touched.
             guard: says why a container must not be touched, asked about the process's own.
             name_of: name of a container by its id; empty when unknown.
             clock: for event times.

@@ -127,7 +127,7 @@ class Follower:
             return None
         read_to = self._lines.read_to
         if self._at_end:
-            # Something came, or it was truncated; that is told apart in `look`.
+            # Something came, or it was truncated; `look` finds out which.
             size = file.size()
             if size <= read_to or not file.is_the_same():
                 return None

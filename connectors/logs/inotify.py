@@ -1,7 +1,7 @@
 """Waits until there is something to read: from any descriptor, and for a file that is written. Knows nothing of what is read.
 
 Files are watched by inotify(7), which costs nothing while nothing happens: waking the process four times a second to look costs
-0.06 % of a core for each file, more than the look itself. What inotify does not tell (another file under the old name, a
+0.06 % of a core for each file, more than the look itself. What inotify does not report (another file under the old name, a
 symbolic link that is swapped, a network file system) is found by looking every other second all the same.
 """
 

@@ -77,7 +77,7 @@ def _moment(data: dict[str, Any]) -> datetime:
     """When it was said.
 
     journald stamps what it receives; the kernel's records may lie in the ring for a while before (at boot, say), so their own
-    stamp, of the same clock, tells better.
+    stamp, of the same clock, is better.
     """
     received = _micros(data, "__REALTIME_TIMESTAMP")
     if data.get("_TRANSPORT") == "kernel" and "_SOURCE_MONOTONIC_TIMESTAMP" in data:

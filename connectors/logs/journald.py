@@ -23,7 +23,7 @@ from engine.ports.clock import Clock, event_time
 from engine.ports.sources import Sink
 
 KERNEL_MATCHES = ("_TRANSPORT=kernel",)
-"""What `-k` looks for, without its restriction to this boot: what the kernel said before it died is told by the next boot."""
+"""What `-k` looks for, without its restriction to this boot: what the kernel said before it died is reported by the next boot."""
 
 ENTRY_BYTES = 1 << 20
 """Bytes of one entry that are kept, all fields and JSON's wordiness included; a longer one is counted and passed over."""

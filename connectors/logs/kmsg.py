@@ -36,7 +36,7 @@ BATCH_RECORDS = 256
 """Records read before the rest of the process gets its turn: about 3 ms."""
 
 HEARTBEAT_S = 2.0
-"""Seconds between two reads of a silent ring: each tells for certain that a later record is younger, which keeps times right
+"""Seconds between two reads of a silent ring: each shows for certain that a later record is younger, which keeps times right
 where the kernel's clock has drifted. One system call."""
 
 PENDING_S = 0.1
@@ -53,7 +53,7 @@ def open_kmsg(path: str = KMSG) -> int:
 
 
 def boot_id() -> str:
-    """Names this boot of the machine: 32 hexadecimal digits; empty where the kernel does not tell."""
+    """Names this boot of the machine: 32 hexadecimal digits; empty where the kernel does not say."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip().replace("-", "")
     except OSError:
@@ -171,7 +171,7 @@ class KernelRing:
                 return facts, True
             except OSError as error:
                 if error.errno == errno.EPIPE:
-                    continue  # overwritten before it was read: the next sequence number tells how many were
+                    continue  # overwritten before it was read: the next sequence number shows how many were
                 if error.errno == errno.EINVAL:
                     self._status.damage(now, f"{self._path}: a record longer than {RECORD_BYTES} bytes")
                     continue

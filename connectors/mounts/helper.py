@@ -69,7 +69,7 @@ class Helper:
 
     def __init__(self) -> None:
         self._proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        # Where the host's cannot be told, ours may be the host's. (A sidecar in a container may be the very one that holds.)
+        # Where the host's is not known, ours may be the host's. (A sidecar in a container may be the very one that holds.)
         self._off_limits = self._namespace_of("1") or self._namespace_of("self")
 
     def release(self, request: dict[str, int | str | bool]) -> dict[str, int | bool]:
@@ -135,11 +135,11 @@ class Helper:
         """That the name leads to this mount. Closed again before unmounting: an open file would keep the mount busy."""
         fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            told = [line.split()[1] for line in self._read(f"self/fdinfo/{fd}").splitlines() if line.startswith(b"mnt_id:")]
+            ids = [line.split()[1] for line in self._read(f"self/fdinfo/{fd}").splitlines() if line.startswith(b"mnt_id:")]
         finally:
             os.close(fd)
-        # Kernels before 3.15 do not tell; there the id in mountinfo, just read, has to do.
-        if told and int(told[0]) != mount:
+        # Kernels before 3.15 do not show it; there the id in mountinfo, just read, has to do.
+        if ids and int(ids[0]) != mount:
             raise NotDoneError("busy", "another mount lies over it")
 
     def _mounts(self) -> "dict[int, Mount]":

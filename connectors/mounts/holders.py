@@ -123,7 +123,7 @@ class MountScanner:
             self._lock.release()
 
     def _hosts_own(self, daemon_pid: int | None) -> frozenset[int]:
-        """Namespaces that are no holders: Docker's and the host's; also our own where the host's cannot be told."""
+        """Namespaces that are no holders: Docker's and the host's; also our own where the host's is not known."""
         first = processes.namespace(1, "mnt", self._proc)
         own = processes.namespace(os.getpid(), "mnt", self._proc)
         daemons = None if daemon_pid is None else processes.namespace(daemon_pid, "mnt", self._proc)

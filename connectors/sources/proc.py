@@ -26,7 +26,7 @@ is the monitor of a container, a process of the host."""
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """What /proc/PID/stat tells, as far as it matters here."""
+    """What /proc/PID/stat says, as far as it matters here."""
 
     pid: int
     comm: str

@@ -12,7 +12,7 @@ LABELS = 200
 """Labels kept of one container; Kubernetes and Compose set a dozen or two."""
 
 DECISIVE_LABELS = ("dockwarden.protect", "exitCode", "signal")
-"""Kept whatever stands beside them: one protects the container, the others tell that its events' values may be forged."""
+"""Kept whatever stands beside them: one protects the container, the others show that its events' values may be forged."""
 
 _UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 """C0 and C1 control characters other than tab and newline (a terminal would obey them), and lone surrogates (no UTF-8)."""

@@ -52,7 +52,7 @@ class Trend:
         points.append((t, used))
 
     def slope(self) -> float | None:
-        """Growth in units a second; None while there is too little to tell."""
+        """Growth in units a second; None while there are too few points."""
         points = self._points
         if len(points) < _FEWEST_POINTS or points[-1][0] - points[0][0] < self._window_s / _SHARE_OF_WINDOW:
             return None
@@ -64,7 +64,7 @@ class Trend:
     def seconds_until(self, total: float) -> float | None:
         """Seconds from the newest point until `total` is used; 0 when it already is.
 
-        None when it does not grow, when there are too few points to tell, or when it would take longer than a
+        None when it does not grow, when there are too few points, or when it would take longer than a
         hundred windows: so far no line reaches.
         """
         if not self._points:

@@ -101,14 +101,19 @@ class Source(StateFact):
         *,
         at: datetime,
         emitted_by: str = "",
+        host: str = "",
         lost: int = 0,
         since: datetime | None = None,
         error: str | None = None,
     ) -> Self:
-        """The fact about a source, as every part builds it. `since`: None for from now on; `emitted_by`: empty for the name."""
+        """The fact about a source, as every part builds it. `since`: None for from now on; `emitted_by`: empty for the name.
+
+        `host`: empty where the sink stamps it.
+        """
         return cls(
             fact_id=f"source-{name}-{to_micros(at)}-{status}-{lost}",
             at=at,
+            host=host,
             source=emitted_by or name,
             name=name,
             status=status,

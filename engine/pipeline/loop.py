@@ -14,7 +14,7 @@ import structlog
 
 from engine.errors import BadFactError
 from engine.facts import Fact, Retraction
-from engine.facts.host import Source
+from engine.facts.host import Source, SourceState
 from engine.facts.timestamps import SECOND, Micros, from_micros, rfc3339
 from engine.inference.decision import AssertDecision, Decision, RetractDecision
 from engine.inference.diagnosis import why_not
@@ -328,19 +328,8 @@ class Loop:
         if (problem is not None) is self._journal_lost:
             return
         self._journal_lost = problem is not None
-        at = from_micros(turn.now)
-        self._own_facts.append(
-            Source(
-                fact_id=f"journal-{turn.now}",
-                at=at,
-                host=self._options.host,
-                source="journal",
-                name="journal",
-                status="ok" if problem is None else "lost",
-                since=at,
-                error=problem,
-            )
-        )
+        state: SourceState = "ok" if problem is None else "lost"
+        self._own_facts.append(Source.report("journal", state, at=from_micros(turn.now), host=self._options.host, error=problem))
 
     def _answer(self, turn: Turn) -> None:
         for question in turn.questions:

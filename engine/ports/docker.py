@@ -14,7 +14,7 @@ from engine.facts.docker import ContainerStatus
 
 @dataclass(frozen=True, slots=True)
 class ContainerSummary:
-    """A container as the list tells it.
+    """A container as the list gives it.
 
     The list says `removing` of a container whose removal failed: only inspect knows that it is dead.
     """
@@ -33,7 +33,7 @@ class ContainerSummary:
 
 @dataclass(frozen=True, slots=True)
 class ContainerDetail:
-    """A container as inspect tells it."""
+    """A container as inspect gives it."""
 
     id: str
     name: str = ""

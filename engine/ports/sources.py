@@ -18,10 +18,10 @@ class Sink(Protocol):
 
 
 class FactSource(Protocol):
-    """Something that tells facts for as long as it runs.
+    """Something that emits facts for as long as it runs.
 
     `run` goes on until it is cancelled: a source that is lost says so in a `source` fact and tries again by itself,
-    with growing pauses. It raises only for what trying again cannot mend.
+    with growing pauses. It raises only for what trying again cannot repair.
     """
 
     @property
@@ -29,4 +29,4 @@ class FactSource(Protocol):
         """Name of its cursor, its task and its `source` fact."""
 
     async def run(self, sink: Sink, cursor: str | None) -> None:
-        """Tell facts until cancelled, from the cursor on where there is one."""
+        """Emit facts until cancelled, from the cursor on where there is one."""

@@ -153,17 +153,8 @@ class _Reload:
         if error:
             row = self._audit("refused" if name == "rules" else "unreachable", self._in_force, error)
             await self._intake.put(JournalNote((row,)))
-        wall = self._clock.wall()
-        now = from_micros(wall)
-        fact = Source(
-            at=now,
-            source="dockwarden",
-            name=name,
-            status="lost" if error else "ok",
-            since=now,
-            error=error[:ERROR_CHARS] or None,
-            fact_id=f"{name}-{wall}",
-        )
+        at = from_micros(self._clock.wall())
+        fact = Source.report(name, "lost" if error else "ok", at=at, emitted_by="dockwarden", error=error[:ERROR_CHARS])
         await self._intake.sink(name).put([fact])
 
     def _audit(self, verdict: str, loaded: LoadedRules, reason: str) -> AuditRow:

@@ -174,7 +174,5 @@ async def _report_broker(status: Status, link: LinkState, sidecar: Sidecar) -> N
     before = status.source_states.get("broker")
     if before is not None and (before.status, before.error) == (state, error):
         return
-    now = sidecar.clock.wall()
-    at = from_micros(now)
-    fact = Source(at=at, source="dockwarden", name="broker", status=state, since=at, error=error, fact_id=f"broker-{now}")
+    fact = Source.report("broker", state, at=from_micros(sidecar.clock.wall()), emitted_by="dockwarden", error=error)
     await sidecar.intake.sink("broker").put([fact])

@@ -27,7 +27,7 @@ from engine.ports.docker import ContainerDetail, ContainerSummary, DockerInfo, D
 
 _API_VERSION = re.compile(r"[0-9]{1,2}\.[0-9]{1,3}\Z")
 _OLDEST_API = "1.24"
-"""Docker 1.12, the oldest that the incidents tell of; daemons that name no version in `/_ping` are of that time."""
+"""Docker 1.12, the oldest in the incidents; daemons that name no version in `/_ping` are of that time."""
 
 USUAL_SOCKETS = ("/var/run/docker.sock", "/run/docker.sock")
 """Where packages of Docker put it. Podman's socket is not looked for: its API has no dead containers to find."""
@@ -284,7 +284,7 @@ def _checked(container: str) -> str:
 
 
 def is_socket(path: str) -> bool:
-    """True where a socket is, or may be (a folder that we may not look into counts: the error of connecting tells more)."""
+    """True where a socket is, or may be (a folder that we may not look into counts: the error of connecting says more)."""
     try:
         return Path(path).is_socket()
     except PermissionError:

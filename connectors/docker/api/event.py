@@ -69,7 +69,7 @@ class DockerEvent:
 
     @property
     def about_container(self) -> bool:
-        """True when it tells of a container whose id is one."""
+        """True when it is about a container whose id is one."""
         return self.type == "container" and ID.match(self.id) is not None
 
     def labels(self) -> dict[str, str]:

@@ -127,13 +127,13 @@ class ContainerBook:
         return replace(mark, at=mark.at + self._shifted - mark.shifted) if mark.shifted != self._shifted else mark
 
     def remember_gone(self, short_ids: Collection[str]) -> None:
-        """These (12 digits each) were gone before a restart: what is heard of them once more does not bring them back."""
+        """These (12 digits each) were gone before a restart: what events say of them once more does not bring them back."""
         self._gone_before = frozenset(short_ids)
 
     def still_true(self, changes: Iterable[Change]) -> list[Change]:
         """These changes, with only the last state of each container, and none of those that are gone by now.
 
-        A start that is heard of only after the exit is known ends and begins nothing: what counts is how it ended. And whoever
+        A start that is reported only after the exit is known ends and begins nothing: what counts is how it ended. And whoever
         waits between making changes and emitting them asks this first: an event may have reported the end meanwhile,
         and a fact that comes after its own retraction would stay for ever.
         """
@@ -167,7 +167,7 @@ class ContainerBook:
         return [change for summary in summaries for change in self._apply_summary(mark, summary, answered or mark.at)]
 
     def retire(self, mark: Mark, listed: Collection[str]) -> list[Change]:
-        """Take back what is not in a list of all containers, except what came after the mark."""
+        """Retract what is not in a list of all containers, except what came after the mark."""
         missing = [id_ for id_, entry in self._entries.items() if id_ not in listed and entry.number <= mark.number]
         return [change for id_ in missing for change in self.apply_gone(mark, id_)]
 
@@ -227,7 +227,7 @@ class ContainerBook:
     # --- events ---
 
     def is_uncertain(self, event: DockerEvent) -> bool:
-        """True where only an inspection tells what holds: it happened while a list was asked for, which may contain it or not.
+        """True where only an inspection shows what holds: it happened while a list was asked for, which may contain it or not.
 
         Taken for later, the start of a container that has long exited would set it back to running.
         """

@@ -45,7 +45,7 @@ class ListingSettings:
     at_least: float = 1.0
     """Between two lists of all, however often they are asked for."""
     inspect_timeout: float = 5.0
-    """For one inspection; one that hangs (the health probe tells) must not keep the others waiting."""
+    """For one inspection; one that hangs (the health probe reports it) must not keep the others waiting."""
     concurrency: int = 4
     """Inspections at a time."""
     longest_pause: float = 5.0

@@ -1,6 +1,6 @@
 """Which containers to inspect next, and when. Pure.
 
-Inspections tell what lists and events do not: that a container is dead and why, that it could not start, its exit code where a
+Inspections show what lists and events do not: that a container is dead and why, that it could not start, its exit code where a
 label could have forged it, its process id. Each costs a call, so they are bounded and the urgent ones come first.
 """
 
@@ -13,12 +13,12 @@ PER_ROUND = 16
 """Inspections in one round. With a round every 2 s and 1 ms each, that is under one percent of one of Docker's cores."""
 
 REMOVING_S = 2.0
-"""While a removal is under way nothing but inspecting tells when it has failed."""
+"""While a removal is under way nothing but inspecting shows when it has failed."""
 DEAD_S = 30.0
 """Of a dead one only the error may change, with the next attempt."""
 CREATED_S = (3.0, 15.0, 60.0, 300.0)
 """After a create without a start: `docker run` starts within a second, so one that is still created may have failed to start.
-Asked four times and then left alone until an event tells of it."""
+Asked four times and then left alone until an event reports it."""
 ONCE_S = 5.0
 """Details that are only nice to have: once, when the container has had this time to settle."""
 
