@@ -1,11 +1,13 @@
 """What the event source and the listing tell together, on the fake and on a real engine."""
 
 import asyncio
+import time
 
 import pytest
 
 from connectors.docker.containers.listing import ListingSettings
 from connectors.docker.containers.protection import Protection
+from connectors.docker.events.lookup import A_SECOND, BURST
 from connectors.docker.events.source import EventSettings
 from engine.facts import Retraction
 from engine.facts.docker import ContainerEvent
@@ -270,9 +272,11 @@ async def test_a_storm_costs_no_inspection() -> None:
     harness = FakeHarness()
     async with watching(harness) as sink:
         harness.fake.calls.clear()
+        started = time.monotonic()
         storm = [await harness.exited(0, name=f"s{number}") for number in range(1_000)]
         await sink.until(lambda: sink.actions(storm[-1])[-1:] == ["die"], "the last death")
         assert all(event.command == "sh -c 'exit 0'" for event in sink.of(ContainerEvent))
         assert len(sink.of(ContainerEvent)) == 3_000
         assert "inspect" not in harness.fake.calls
-        assert harness.fake.calls.count("list") < 20
+        # A busy machine takes longer for the same storm, with look-ups all along; a few of the lists are the listing's.
+        assert harness.fake.calls.count("list") < BURST + A_SECOND * (time.monotonic() - started) + 5
