@@ -19,9 +19,9 @@ from engine.ports.clock import Clock
 
 _log = structlog.get_logger(__name__)
 
-_READ_AHEAD = 10
+_READ_AHEAD = 15
 """Rows read ahead, as a multiple of those under way: enough that the broker never waits for the disk."""
-_LET_GO = 100
+_LET_GO = 250
 """Rows that the outbox lets go of at a time, while others are under way."""
 _JOURNAL_PAUSE_S = 2.0
 """Pause after the journal refused (a full disk)."""
