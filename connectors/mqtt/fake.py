@@ -1,22 +1,35 @@
-"""A broker and an outbox in memory, for tests and trials: the publisher drains into it as into a real one.
+"""A broker and an outbox in memory, for tests and simulation: the publisher drains into it as into a real one.
 
 What it does is what the contract suite asks of Mosquitto: retained messages and their expiry, wills, one session per client id,
-denied topics, refused connections, versions, limits, and dying at any moment. Knows no sockets.
+denied topics, refused connections, versions, limits, and dying at any moment. Faults come where a test or a simulation wants
+them, time is that of the clock handed in. Knows no sockets.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 from connectors.mqtt.link import Answered, Link, Sent, Version
-from connectors.mqtt.reason_codes import Acknowledgement, VersionRefusedError
+from connectors.mqtt.reason_codes import Acknowledgement, ClosedUnansweredError, RefusedError, VersionRefusedError
 from connectors.mqtt.settings import BrokerSettings
 from engine.errors import BrokerError
 from engine.ports.broker import Message, OutboxRow
+from engine.ports.clock import Clock
 
 _COMMANDS_WAITING = 100
+
+Point = Literal["connect", "publish", "acknowledge", "read"]
+"""Where a fault can come: a connection is made, a message arrives, was taken, what is retained is asked for."""
+
+Fault = Literal["refuse", "hang", "cut"]
+"""refuse: no, in words. hang: no answer, ever. cut: the connection ends without a word. At "publish" it was not taken, at
+"acknowledge" it was."""
+
+
+def no_fault(_point: Point, _what: str) -> None:
+    """The broker of a good day."""
 
 
 def matches(pattern: str, topic: str) -> bool:
@@ -81,15 +94,25 @@ class FakeBroker:
     """A broker that can be stopped, killed and made to refuse. Retained messages survive, as with Mosquitto's persistence."""
 
     def __init__(
-        self, *, in_flight: int = 20, largest: int = 268_435_455, versions: tuple[Version, ...] = ("5", "3.1.1")
+        self,
+        *,
+        clock: Clock,
+        in_flight: int = 20,
+        largest: int = 268_435_455,
+        versions: tuple[Version, ...] = ("5", "3.1.1"),
+        fault: Callable[[Point, str], Fault | None] = no_fault,
     ) -> None:
         """A running one.
 
         Args:
+            clock: for expiry, and for what hangs.
             in_flight: messages that it takes at a time.
             largest: bytes of topic and payload that it takes.
             versions: of MQTT that it speaks.
+            fault: asked at each point, with the client id or the topic, what goes wrong there.
         """
+        self.fault = fault
+        self._clock = clock
         self.in_flight = in_flight
         self.largest = largest
         self.versions = versions
@@ -107,7 +130,7 @@ class FakeBroker:
     @property
     def retained(self) -> dict[str, bytes]:
         """What a late subscriber would get."""
-        now = asyncio.get_running_loop().time()
+        now = self._clock.monotonic()
         return {topic: kept.payload for topic, kept in self._retained.items() if kept.expires is None or kept.expires > now}
 
     @asynccontextmanager
@@ -116,6 +139,14 @@ class FakeBroker:
         await asyncio.sleep(0)
         if not self.running:
             raise BrokerError(f"{settings.where}: nothing listens there (connection refused)")
+        match self.fault("connect", client_id):
+            case "refuse":
+                raise RefusedError(f"{settings.where}: not let in")
+            case "hang":
+                await self._clock.sleep(settings.connect_timeout_s)
+                raise BrokerError(f"{settings.where}: no answer within {settings.connect_timeout_s:g} s")
+            case "cut":
+                raise ClosedUnansweredError(f"{settings.where}: the connection was closed without an answer")
         if version not in self.versions:
             raise VersionRefusedError(f"{settings.where}: this version of MQTT is refused")
         if self.refusal is not None:
@@ -141,6 +172,20 @@ class FakeBroker:
         """Come back with what was retained."""
         self.running = True
 
+    def cut(self) -> None:
+        """End every connection without a word; wills are published."""
+        links, self._links = list(self._links.values()), {}
+        for link in links:
+            self._end(link, "the connection was lost")
+
+    def snapshot(self) -> "dict[str, _Retained]":
+        """Its store at this moment."""
+        return dict(self._retained)
+
+    def set_back(self, store: "dict[str, _Retained]") -> None:
+        """Have an older store again, as after a restored backup."""
+        self._retained = dict(store)
+
     def subscribe(self, pattern: str, hear: Callable[[str, bytes, bool], None]) -> None:
         """Call `hear` with topic, payload and retained for what is retained and for what comes."""
         for topic, payload in self.retained.items():
@@ -153,8 +198,11 @@ class FakeBroker:
         self.taken.append((message.topic, message.payload, message.retain))
         if message.retain:
             expiry = message.expiry_s if isinstance(message, OutboxRow) else None
-            expires = None if expiry is None else asyncio.get_running_loop().time() + expiry
-            self._retained[message.topic] = _Retained(message.payload, expires)
+            expires = None if expiry is None else self._clock.monotonic() + expiry
+            if message.payload:
+                self._retained[message.topic] = _Retained(message.payload, expires)
+            else:  # clears (MQTT 5.0, 3.3.1.3)
+                self._retained.pop(message.topic, None)
         for pattern, hear in self._subscriptions:
             if matches(pattern, message.topic):
                 hear(message.topic, message.payload, False)
@@ -208,9 +256,25 @@ class _FakeLink:
         return sent
 
     def _deliver(self, message: OutboxRow | Message, answered: Answered) -> None:
-        if not self._gone.is_set():
-            said = self._broker.answer(message, self.version)
-            asyncio.get_running_loop().call_soon(self._acknowledge, answered, said)
+        if self._gone.is_set():
+            return
+        match self._broker.fault("publish", message.topic):
+            case "cut":
+                self._broker.cut()
+                return
+            case "hang":
+                return
+            case "refuse":
+                said = Acknowledgement("denied", "Not authorized (0x87)")
+            case _:
+                said = self._broker.answer(message, self.version)
+        match self._broker.fault("acknowledge", message.topic):
+            case "cut":
+                self._broker.cut()
+            case "hang":
+                pass
+            case _:
+                asyncio.get_running_loop().call_soon(self._acknowledge, answered, said)
 
     def _acknowledge(self, answered: Answered, said: Acknowledgement) -> None:
         if not self._gone.is_set():
@@ -228,6 +292,13 @@ class _FakeLink:
 
     async def read(self, topic: str, take: Callable[[str, bytes], None]) -> Acknowledgement:
         """See `Link`."""
+        match self._broker.fault("read", topic):
+            case "refuse":
+                return Acknowledgement("denied", "Not authorized (0x87)")
+            case "hang":
+                return Acknowledgement("taken")
+            case "cut":
+                self._broker.cut()
         for name, payload in self._broker.retained.items():
             if not self._gone.is_set() and matches(topic, name):
                 take(name, payload)

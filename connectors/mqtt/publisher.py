@@ -10,8 +10,8 @@ import contextlib
 import itertools
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import Any, NoReturn
 
 import structlog
 
@@ -42,6 +42,8 @@ _UNREADABLE_S = 5.0
 """Without even our own status for so long, nothing retained can be read: the broker lets us write alone."""
 _UNSETTLED_S = 15.0
 """Before what is retained is read again, while it is too early after a start to call an alert unknown."""
+_CANCEL_AGAIN_S = 3.0
+"""A connection that is ended in order takes two seconds at most."""
 _CLEAR_EVERY_S = 600.0
 """With 3.1.1, which has no message expiry, resolved alerts are looked for this often."""
 _SOON_S = 5.0
@@ -130,7 +132,7 @@ class MqttPublisher:
         while True:
             connections, was_refused = self._state.connections, refused
             try:
-                await self._live(outbox)
+                await self._in_a_task(self._live(outbox))
             except BrokerError as error:
                 connected = self._state.connections > connections
                 refused = isinstance(error, RefusedError)
@@ -140,6 +142,21 @@ class MqttPublisher:
                 if refused != was_refused or (connected and self._short_lives <= _SUSPICIOUS):
                     pauses = self._pauses(refused=refused)
             await self._clock.sleep(next(pauses))
+
+    @staticmethod
+    async def _in_a_task(work: Coroutine[Any, Any, NoReturn]) -> None:
+        """Cancelled, this ends as cancelled, also when the work fails in the same moment.
+
+        A `TaskGroup`, and `wait_for`, of CPython 3.11 raise the failure alone then: the publisher would connect again.
+        """
+        task = asyncio.create_task(work, name="mqtt-connection")
+        try:
+            await asyncio.wait({task})
+        finally:
+            while not task.done():
+                task.cancel()
+                await asyncio.wait({task}, timeout=_CANCEL_AGAIN_S)
+        task.result()
 
     def _pauses(self, *, refused: bool) -> Iterator[float]:
         """Each from nothing to its full length: the clients of a broker that comes back do not come back all at once."""
@@ -153,6 +170,7 @@ class MqttPublisher:
             await self._live_with(version, outbox)
         except VersionRefusedError:
             if self._settings.protocol != "auto" or version != "5":
+                self._closed_unanswered = 0  # it answers, and so it would to 5
                 raise
             await self._live_with("3.1.1", outbox)
         except ClosedUnansweredError:
@@ -239,9 +257,12 @@ class MqttPublisher:
                 raise BrokerError(f"{self._settings.where}: no acknowledgement of the status") from None
             announced.set()
             self._state.note_denied(message.topic, None if said.verdict == "taken" else said.reason)
-            if said.verdict != "taken":
-                _log.warning("mqtt_topic_denied", topic=message.topic, reason=said.reason)
-            await self._changed.wait()
+            if said.verdict == "taken":
+                await self._changed.wait()
+                continue
+            _log.warning("mqtt_topic_denied", topic=message.topic, reason=said.reason)
+            with contextlib.suppress(TimeoutError):
+                await within(self._clock, self._settings.denied_retry_s, self._changed.wait())
 
     async def _reconcile(self, link: Link, drain: Drain, announced: asyncio.Event, alerts: AlertRecords) -> NoReturn:
         """Have what the broker keeps of alerts put right: now, on demand, and now and then where nothing expires by itself."""

@@ -9,6 +9,7 @@ from connectors.mqtt.fake import FakeBroker
 from connectors.mqtt.link import Connect
 from connectors.mqtt.settings import BrokerSettings
 from engine.ports.broker import Message
+from tests.clocks import SYSTEM
 from tests.lab.broker import ScratchBroker
 from tests.lab.nats import NatsCluster, Node
 from tests.lab.subscriber import Subscriber
@@ -53,7 +54,7 @@ class InMemory:
     """The fake that is shipped."""
 
     def __init__(self) -> None:
-        self.fake = FakeBroker()
+        self.fake = FakeBroker(clock=SYSTEM)
         self.fake.denied.add(DENIED)
         self.connect: Connect = self.fake.connect
 
