@@ -72,6 +72,9 @@ class Probes(_Group):
         default=("calico-*", "bird*", "felix*", "kube-proxy", "coredns", "dockerd", "containerd", "etcd"),
         description="Names of processes that are always told of (glob); others once they use half of their limit.",
     )
+    usage_s: float = Field(
+        default=15.0, ge=1, description="Memory, processor and processes of containers against limits; pressure."
+    )
     sockets_s: float = Field(default=15.0, ge=1, description="TIME_WAIT and connection tracking.")
     mounts_s: float = Field(default=300.0, ge=5, description="Sweep for mounts that belong to containers that are gone.")
     identity_s: float = Field(default=60.0, ge=1, description="Kernel and boot id; the host name is noticed at once.")

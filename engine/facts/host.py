@@ -28,6 +28,41 @@ class Disk(StateFact):
     )
 
 
+class ContainerUsage(StateFact):
+    """What a container uses of its limits, while it uses half of one or is throttled. Of others there is no such fact."""
+
+    KIND: ClassVar[str] = "container_usage"
+    KEY: ClassVar[tuple[str, ...] | None] = ("container_id",)
+
+    container_id: str
+    container_name: str = ""
+    memory_bytes: int = Field(default=0, description="Without pages of files that the kernel can drop at once, as far as known.")
+    memory_limit_bytes: int | None = Field(default=None, description="Null where there is none.")
+    memory_ratio: float | None = Field(default=None, description="Of the limit, 0 to 1.")
+    cpu_limit_cores: float | None = Field(default=None, description="Processors' worth of time that it may use.")
+    cpu_throttled_ratio: float | None = Field(
+        default=None, description="Share of the scheduler's periods since the last look in which it was made to wait, 0 to 1."
+    )
+    pids: int = Field(default=0, description="Processes and threads.")
+    pids_limit: int | None = None
+    pids_ratio: float | None = Field(default=None, description="Of the limit, 0 to 1.")
+
+
+class Pressure(StateFact):
+    """Share of time in which tasks waited for a resource (pressure stall information, PSI), while it is worth speaking of."""
+
+    KIND: ClassVar[str] = "pressure"
+    KEY: ClassVar[tuple[str, ...] | None] = ("scope", "resource")
+
+    scope: str = Field(description="`host`, or the id of a container.")
+    resource: str = Field(description="cpu, memory or io.")
+    container_name: str | None = None
+    some_avg10: float = Field(default=0.0, description="Percent of the last 10 s in which at least one task waited.")
+    some_avg60: float = Field(default=0.0, description="The same of the last minute.")
+    full_avg10: float = Field(default=0.0, description="Percent of the last 10 s in which all tasks waited at once.")
+    full_avg60: float = Field(default=0.0, description="The same of the last minute.")
+
+
 class ProcessFiles(StateFact):
     """Open files of a process against its limit."""
 

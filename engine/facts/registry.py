@@ -11,7 +11,7 @@ from pydantic_core import from_json
 from engine.errors import BadFactError
 from engine.facts.base import Fact, Retraction, StateFact
 from engine.facts.docker import Container, ContainerEvent, Daemon, DaemonChange, MountLeak
-from engine.facts.host import Disk, Host, HostChange, ProcessFiles, Sockets, Source
+from engine.facts.host import ContainerUsage, Disk, Host, HostChange, Pressure, ProcessFiles, Sockets, Source
 from engine.facts.logs import DaemonLog, KernelEvent, KubeletEvent, LogLine
 from engine.facts.outcomes import ActionResult, Alert
 
@@ -27,6 +27,8 @@ BUILT_IN: tuple[type[Fact], ...] = (
     MountLeak,
     Disk,
     ProcessFiles,
+    ContainerUsage,
+    Pressure,
     Sockets,
     Host,
     HostChange,

@@ -28,6 +28,8 @@ EMITTED_BY = {
     "mount_leak": "mount namespaces: `/proc/PID/mountinfo`, in a slow sweep and after a failed deletion",
     "disk": "file systems: statvfs, with a trend over the last measurements",
     "process_files": "processes: `/proc/PID/fd` and `/proc/PID/limits`",
+    "container_usage": "control groups of running containers, versions 1 and 2: nothing is asked of Docker",
+    "pressure": "`/proc/pressure`, and the containers' control groups of version 2",
     "sockets": "the network namespace: `/proc/net/sockstat` and nf_conntrack",
     "host": "the kernel: host name, release, boot id",
     "host_change": "the kernel: a poll on `/proc/sys/kernel/hostname`, and what was last seen",

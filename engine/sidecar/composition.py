@@ -1,7 +1,7 @@
 """The composition root: settings in, connectors put together out. Beside it only `rule_source` knows one: the reader of Git."""
 
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,6 +25,7 @@ from connectors.host.nofile import RaiseNofile
 from connectors.host.runc import BlockedRuncs, KillRunc
 from connectors.host.sockets import SocketUsage
 from connectors.host.stacks import CollectStacks
+from connectors.host.usage import Running, UsageProbe
 from connectors.logs.factory import make_log_source
 from connectors.mounts.holders import MountScanner
 from connectors.mounts.inspect import InspectMounts, MountSweep
@@ -144,6 +145,7 @@ def compose(
         ),
         DiskUsage(disk_paths, clock=clock, interval_s=settings.probes.disk_s),
         files,
+        UsageProbe(lambda: _running(book), clock=clock, interval_s=settings.probes.usage_s),
         SocketUsage(clock=clock, interval_s=settings.probes.sockets_s),
         HostIdentity(clock=clock),
     ]
@@ -175,6 +177,13 @@ def compose(
         _book=book,
         _events=stream,
     )
+
+
+def _running(book: ContainerBook) -> Iterator[Running]:
+    """Running containers as the book has them."""
+    for container in book.containers():
+        if container.status == "running":
+            yield Running(container.id, container.name, container.pid or None)
 
 
 @dataclass(frozen=True, slots=True)

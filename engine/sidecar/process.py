@@ -63,7 +63,9 @@ STALE_AFTER_S = 120.0
 ALARM_TEST_LOOK_S = 600.0
 """How long at most until it is looked again whether a test alarm is due."""
 
-RELISTED_KINDS = frozenset({"process_files", "disk", "sockets", "source", "daemon", "host", "mount_leak"})
+RELISTED_KINDS = frozenset(
+    {"process_files", "container_usage", "pressure", "disk", "sockets", "source", "daemon", "host", "mount_leak"}
+)
 """Kinds whose sources report everything again after a start. Containers are compared with a list instead."""
 
 
