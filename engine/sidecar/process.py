@@ -260,9 +260,11 @@ class Process:
     def _show(self) -> None:
         show, settings, loaded = self._plan.show, self._settings, self._plan.start.loaded
         show(f"dockwarden {VERSION} on {settings.host}, mode {settings.effective_policy.mode}")
+        absent = list(not_read(settings, self._connectors.address))
         for line in self._connectors.watching:
-            show(f"  reads    {line}")
-        for line in not_read(settings, self._connectors.address):
+            if not any(reason.startswith(f"{line}:") for reason in absent):
+                show(f"  reads    {line}")
+        for line in absent:
             show(f"  not read {line}")
         for line in modes(settings):
             show(f"  actions  {line}")

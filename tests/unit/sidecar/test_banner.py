@@ -27,6 +27,18 @@ def test_what_is_not_read_has_its_reason(settings: Settings, tmp_path: Path) -> 
     assert len(list(not_read(settings, "tcp://10.0.0.1:2375"))) == 2
 
 
+def test_a_kernel_log_that_may_not_be_opened_is_not_read(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mode of /dev/kmsg lets everybody read; the kernel refuses those without CAP_SYSLOG when they open it."""
+
+    def refuse(*_: object) -> int:
+        raise PermissionError(1, "Operation not permitted")
+
+    device = settings.model_copy(update={"kernel_log": "/dev/null"})
+    assert not any(line.startswith("kernel log") for line in not_read(device, "tcp://10.0.0.1:2375"))
+    monkeypatch.setattr("os.open", refuse)
+    assert "kernel log: /dev/null: no permission" in list(not_read(device, "tcp://10.0.0.1:2375"))
+
+
 def test_each_action_has_its_mode(settings: Settings, tmp_path: Path) -> None:
     """Once, under what becomes of it; a mode of its own counts over the general one."""
     assert next(modes(settings)).startswith("only reported: remove_container, unmount")

@@ -74,6 +74,16 @@ class _Rules:
         yield
 
 
+async def test_nothing_is_shown_as_read_that_is_not(tmp_path: Path) -> None:
+    """At the start a source stands under what is read or under what is not, never under both."""
+    place = Place(tmp_path, OSError("enough"))
+    assert await asyncio.wait_for(serve(place.plan), 30.0) == 1
+    assert [line for line in place.shown if line.startswith("  reads ")] == [
+        "  reads    disks, open files, sockets, mounts, host name"
+    ]
+    assert len([line for line in place.shown if line.startswith("  not read ")]) == 4
+
+
 async def test_a_task_that_ends_unexpectedly_ends_the_process_and_is_named(tmp_path: Path) -> None:
     """Exit code 1, so that whoever supervises starts it anew; and the last line says which part it was."""
     place = Place(tmp_path, OSError("the rules folder has gone"))
