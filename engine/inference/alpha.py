@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.inference.conditions import Predicate, attribute, conjunction, constant
 from engine.inference.items import Node
-from engine.rules.model import Test
+from engine.rules.model import Condition
 
 _Entry = tuple[Predicate | None, Node]
 
@@ -20,7 +20,7 @@ class _Kind:
 
     __slots__ = ("always", "tables")
 
-    def __init__(self, patterns: list[tuple[str, tuple[Test, ...], Node]]) -> None:
+    def __init__(self, patterns: list[tuple[str, tuple[Condition, ...], Node]]) -> None:
         # The field that most patterns test for equality sorts best: it makes the fewest tables.
         popularity = Counter(
             name for kind, tests, _ in patterns for name in dict.fromkeys(attribute(kind, t.path) for t in tests if _literal(t))
@@ -43,7 +43,7 @@ class _Kind:
         self.tables = tuple(tables.items())
 
 
-def _literal(test: Test) -> bool:
+def _literal(test: Condition) -> bool:
     return test.op == "eq" and bool(test.values) and not test.refs
 
 
@@ -51,10 +51,10 @@ class AlphaNetwork:
     """Patterns by the facts that pass their own tests (those without references)."""
 
     def __init__(self) -> None:
-        self._patterns: dict[str, list[tuple[str, tuple[Test, ...], Node]]] = {}
+        self._patterns: dict[str, list[tuple[str, tuple[Condition, ...], Node]]] = {}
         self._kinds: dict[str, _Kind] = {}
 
-    def add(self, kind: str, tests: Iterable[Test], node: Node) -> None:
+    def add(self, kind: str, tests: Iterable[Condition], node: Node) -> None:
         """A pattern over facts of this kind; tests with references are not looked at."""
         own = tuple(test for test in tests if not test.refs)
         self._patterns.setdefault(kind, []).append((kind, own, node))

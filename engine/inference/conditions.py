@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 from engine.facts.registry import BUILT_IN
-from engine.rules.model import FieldPath, Ref, Scalar, Test
+from engine.rules.model import Condition, FieldPath, Ref, Scalar
 from engine.rules.operators import OPERATORS, holds
 
 Values = Mapping[str, Any]
@@ -38,7 +38,7 @@ def attribute(kind: str, path: FieldPath) -> str | None:
     return _ATTRIBUTES.get(kind, {}).get(path[0], path[0]) if len(path) == 1 else None
 
 
-def constant(kind: str, test: Test) -> Predicate:
+def constant(kind: str, test: Condition) -> Predicate:
     """A condition without references as a function of the fact's values."""
     read = getter(kind, test.path)
     values: tuple[Scalar, ...] = tuple(value for value in test.values if not isinstance(value, Ref))

@@ -9,7 +9,7 @@ from engine.inference.items import FactItem
 from engine.inference.match import Match
 from engine.inference.rule_node import RuleNode
 from engine.inference.windows import threshold_name
-from engine.rules.model import CountPattern, FactPattern, MissingPattern, Ref, Rule, Scalar, Test
+from engine.rules.model import Condition, CountPattern, FactPattern, MissingPattern, Ref, Rule, Scalar
 
 SHOWN = 10
 """Matches that are described one by one; their number is given."""
@@ -77,7 +77,7 @@ def _fact(core: Core, pattern: FactPattern, passing: int) -> str:
     return f"no {pattern.kind} fact passes its tests ({len(held)} are held); nearest is {_named(item.identity)}: {wants}"
 
 
-def _unmet(kind: str, test: Test, item: FactItem) -> str:
+def _unmet(kind: str, test: Condition, item: FactItem) -> str:
     """What a test wants, and what there is instead."""
     field = ".".join(test.path) + ("" if test.op == "eq" else f"|{test.op}")
     wanted = " or ".join(_shown(value) for value in test.values)

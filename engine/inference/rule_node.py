@@ -21,7 +21,7 @@ from engine.inference.match import Match, value_in
 from engine.inference.missing import MissingGate
 from engine.inference.references import used_paths
 from engine.inference.support import Support
-from engine.rules.model import CountPattern, FactPattern, FieldPath, MissingPattern, Ref, Rule, Test
+from engine.rules.model import Condition, CountPattern, FactPattern, FieldPath, MissingPattern, Ref, Rule
 from engine.rules.operators import equality_key, holds
 
 
@@ -140,7 +140,7 @@ class RuleNode:
         self.matches: dict[tuple[Identity, ...], Match] = {}
         self.blocked: dict[Match, None] = {}
         """Matches that an `unless` holds back."""
-        self._compared: list[tuple[Slot, Test]] = []
+        self._compared: list[tuple[Slot, Condition]] = []
         """Conditions with references that are no join."""
         structure = self._compile()
         self._combination = new_combination(structure, self._keys_of, parts.combination) if len(self.slots) > 1 else None
@@ -246,7 +246,7 @@ class RuleNode:
             self.test_holds(test, slot.kind, items[slot.number].values, items) for slot, test in self._compared
         )
 
-    def test_holds(self, test: Test, kind: str, values: Mapping[str, Any], items: tuple[Item, ...]) -> bool:
+    def test_holds(self, test: Condition, kind: str, values: Mapping[str, Any], items: tuple[Item, ...]) -> bool:
         """A test with references, against what other patterns bound."""
         value = getter(kind, test.path)(values)
         others = tuple(value_in(items, self._bindings, other) if isinstance(other, Ref) else other for other in test.values)

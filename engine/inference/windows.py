@@ -16,7 +16,7 @@ from engine.inference.change_log import ChangeLog, encode
 from engine.inference.clock import EventClock
 from engine.inference.conditions import getter
 from engine.inference.items import SAMPLES, CountItem, FactItem, Identity
-from engine.rules.model import CountPattern, FieldPath, Test
+from engine.rules.model import Condition, CountPattern, FieldPath
 
 MAX_COUNTED = 10_000
 """Facts of one group that are counted: a storm of 6,000 is counted exactly, and one that never ends takes 3 MB."""
@@ -52,7 +52,7 @@ class Window:
     retains_events = False
 
     def __init__(
-        self, kind: str, tests: tuple[Test, ...], by: tuple[FieldPath, ...], clock: EventClock, changes: ChangeLog
+        self, kind: str, tests: tuple[Condition, ...], by: tuple[FieldPath, ...], clock: EventClock, changes: ChangeLog
     ) -> None:
         self.key = window_key(kind, tests, by)
         self.by = by
@@ -378,9 +378,10 @@ class _Counted(NamedTuple):
         return self.group.newest_ids(self.threshold, most)
 
 
-def window_key(kind: str, tests: tuple[Test, ...], by: tuple[FieldPath, ...]) -> str:
-    """Names a window by what it counts."""
-    return sha256(repr((kind, sorted(map(repr, tests)), by)).encode()).hexdigest()[:16]
+def window_key(kind: str, tests: tuple[Condition, ...], by: tuple[FieldPath, ...]) -> str:
+    """Names a window by what it counts, as journals of 0.1.0 do, in which a condition was called a test."""
+    conditions = sorted(repr(test).replace("Condition(", "Test(", 1) for test in tests)
+    return sha256(repr((kind, conditions, by)).encode()).hexdigest()[:16]
 
 
 def threshold_name(rule: str, version: str, pattern: CountPattern) -> str:

@@ -12,6 +12,7 @@ from engine.rules.kinds import Kinds
 from engine.rules.model import (
     AlertEffect,
     AssertEffect,
+    Condition,
     CountPattern,
     DoEffect,
     Effect,
@@ -22,7 +23,6 @@ from engine.rules.model import (
     Rule,
     RuleSet,
     Template,
-    Test,
 )
 
 _HASH_DIGITS = 16
@@ -30,6 +30,10 @@ _HASH_DIGITS = 16
 
 # What is only shown, or says where the rule stands: two rules that differ in nothing else do the same.
 _NOT_BEHAVIOUR = frozenset({"title", "runbook", "advice", "incident", "version", "order", "position"})
+
+
+_FORMER_NAMES = {"Condition": "Test"}
+"""Versions of rules are as those of 0.1.0, so that a journal knows the activations of rules that did not change."""
 
 
 def build(rules: Iterable[DraftRule], kinds: Kinds) -> RuleSet:
@@ -70,7 +74,8 @@ def version_of(rule: Rule) -> str:
 def _canonical(value: Any) -> Any:
     """JSON in which values of different types differ: a reference is no text, 1 is neither true nor 1.0."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {type(value).__name__: [_canonical(getattr(value, field.name)) for field in dataclasses.fields(value)]}
+        name = _FORMER_NAMES.get(type(value).__name__, type(value).__name__)
+        return {name: [_canonical(getattr(value, field.name)) for field in dataclasses.fields(value)]}
     if isinstance(value, tuple):
         return [_canonical(item) for item in value]
     if isinstance(value, float):
@@ -85,7 +90,7 @@ def _digest(body: Any) -> str:
 
 def _pattern(draft: DraftPattern) -> Pattern:
     kind = draft.kind or ""
-    tests = tuple(Test(test.path, test.op, test.values) for test in draft.tests)
+    tests = tuple(Condition(test.path, test.op, test.values) for test in draft.tests)
     if draft.form == "count":
         by = tuple(path for path, _ in draft.by)
         return CountPattern(draft.name, kind, tests, by, draft.within, draft.at_least)

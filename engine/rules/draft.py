@@ -15,7 +15,7 @@ from engine.rules.model import FieldPath, Op, Rate, Ref, Retry, Scalar, Template
 
 
 @dataclass(frozen=True, slots=True)
-class DraftTest:
+class DraftCondition:
     """`field|op: value`; one span for each value."""
 
     path: FieldPath
@@ -48,7 +48,7 @@ class DraftPattern:
     name_span: Span
     kind: str | None
     kind_span: Span
-    tests: tuple[DraftTest, ...] = ()
+    tests: tuple[DraftCondition, ...] = ()
     by: tuple[tuple[FieldPath, Span], ...] = ()
     within: Micros = 0
     at_least: int = 1

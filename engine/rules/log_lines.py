@@ -8,7 +8,7 @@ log: it asks for nothing, and `without_text` names it for the check.
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from engine.rules.model import Pattern, Position, RuleSet, Test
+from engine.rules.model import Condition, Pattern, Position, RuleSet
 
 KIND = "log_line"
 
@@ -51,7 +51,7 @@ def _patterns(rules: RuleSet) -> Iterator[tuple[Position, Pattern]]:
         yield from ((rule.position, pattern) for pattern in patterns if pattern.kind == KIND)
 
 
-def _of_test(test: Test) -> tuple[AskedLine, ...]:
+def _of_test(test: Condition) -> tuple[AskedLine, ...]:
     """What a condition on the text asks for; empty for one that does not say what must be there."""
     texts = [value for value in test.values if isinstance(value, str) and value]
     if test.op not in _TEXT_OPS or len(texts) != len(test.values):
@@ -59,7 +59,7 @@ def _of_test(test: Test) -> tuple[AskedLine, ...]:
     return tuple(AskedLine("", text, test.op == "re") for text in texts)
 
 
-def _logs(tests: tuple[Test, ...]) -> tuple[str, ...]:
+def _logs(tests: tuple[Condition, ...]) -> tuple[str, ...]:
     """Names of the logs that the conditions allow; one empty name for all."""
     for test in tests:
         if test.path == ("log",) and test.op == "eq" and all(isinstance(value, str) for value in test.values):

@@ -37,10 +37,8 @@ class Ref:
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class Condition:
     """`field|op: value`. Several values: any of them matches (for `ne`: none of them is equal)."""
-
-    __test__ = False  # not a test case, whatever pytest thinks of the name
 
     path: FieldPath
     op: Op
@@ -58,7 +56,7 @@ class FactPattern:
 
     name: str
     kind: str
-    tests: tuple[Test, ...] = ()
+    tests: tuple[Condition, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +65,7 @@ class CountPattern:
 
     name: str
     kind: str
-    tests: tuple[Test, ...]
+    tests: tuple[Condition, ...]
     by: tuple[FieldPath, ...]
     within: Micros
     at_least: int
@@ -79,7 +77,7 @@ class MissingPattern:
 
     name: str
     kind: str
-    tests: tuple[Test, ...]
+    tests: tuple[Condition, ...]
     duration: Micros
 
 

@@ -5,7 +5,7 @@ Values by path: a set of what the field may be, None for anything; a path that i
 
 from collections.abc import Iterator, Mapping
 
-from engine.rules.draft import DraftEffect, DraftPattern, DraftRule, DraftTest
+from engine.rules.draft import DraftCondition, DraftEffect, DraftPattern, DraftRule
 from engine.rules.kinds import ENVELOPE, Kinds
 from engine.rules.model import FieldPath, Ref, Template
 from engine.rules.value_sets import Choices, choices, passes
@@ -52,7 +52,7 @@ def could_match(values: Produced, pattern: DraftPattern) -> bool:
     return all(_could_pass(values, test) for test in pattern.tests)
 
 
-def _could_pass(values: Produced, test: DraftTest) -> bool:
+def _could_pass(values: Produced, test: DraftCondition) -> bool:
     if test.path not in values and test.path[:1] not in values:
         return test.op == "ne" or (test.op == "exists" and test.values == (False,))
     if test.op == "exists" and test.values == (False,):

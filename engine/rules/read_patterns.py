@@ -3,7 +3,7 @@
 from typing import cast, get_args
 
 from engine.rules import catalogue, decode
-from engine.rules.draft import DraftPattern, DraftTest
+from engine.rules.draft import DraftCondition, DraftPattern
 from engine.rules.findings import Report, Span, nearest, one_of
 from engine.rules.model import FieldPath, Op, Ref, Scalar
 from engine.rules.text import BINDING, split_path
@@ -119,7 +119,7 @@ def _read_missing(name: str, span: Span, mapping: MapNode, report: Report) -> Dr
     return DraftPattern("missing", name, span, kind, kind_span, tests, duration=micros or 0)
 
 
-def _read_inner(mapping: MapNode, key: str, report: Report) -> tuple[str | None, Span, tuple[DraftTest, ...]]:
+def _read_inner(mapping: MapNode, key: str, report: Report) -> tuple[str | None, Span, tuple[DraftCondition, ...]]:
     node = mapping.get(key)
     inner = decode.as_map(node, f"`{key}`", report) if node is not None else None
     if inner is None:
@@ -147,7 +147,7 @@ def _read_by(node: Node, report: Report) -> tuple[tuple[FieldPath, Span], ...]:
     return tuple(paths.items())
 
 
-def _read_fact(mapping: MapNode, where: str, report: Report) -> tuple[str | None, Span, tuple[DraftTest, ...]]:
+def _read_fact(mapping: MapNode, where: str, report: Report) -> tuple[str | None, Span, tuple[DraftCondition, ...]]:
     kind: str | None = None
     kind_span = mapping.span
     tests = []
@@ -161,7 +161,7 @@ def _read_fact(mapping: MapNode, where: str, report: Report) -> tuple[str | None
     return kind, kind_span, tuple(tests)
 
 
-def read_test(key: ScalarNode, value: Node, report: Report) -> DraftTest | None:
+def read_test(key: ScalarNode, value: Node, report: Report) -> DraftCondition | None:
     """`field|modifier: value`, or None when it cannot be read."""
     name, bar, modifier = key.text.partition("|")
     if bar and modifier not in MODIFIERS:
@@ -185,11 +185,11 @@ def read_test(key: ScalarNode, value: Node, report: Report) -> DraftTest | None:
         return None
     if op == "exists":
         known = decode.as_bool(value, f"`{key.text}`", report)
-        return None if known is None else DraftTest(split_path(name), op, (known,), key.span, (value.span,))
+        return None if known is None else DraftCondition(split_path(name), op, (known,), key.span, (value.span,))
     read = _read_values(key, value, report)
     if not read:
         return None
-    return DraftTest(split_path(name), op, tuple(item for item, _ in read), key.span, tuple(span for _, span in read))
+    return DraftCondition(split_path(name), op, tuple(item for item, _ in read), key.span, tuple(span for _, span in read))
 
 
 def _read_values(key: ScalarNode, node: Node, report: Report) -> list[tuple[Scalar | Ref, Span]]:

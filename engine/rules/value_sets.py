@@ -6,7 +6,7 @@ None stands for "anything". A set holds scalars; null is left out and asked for 
 
 from collections.abc import Iterable, Iterator
 
-from engine.rules.draft import DraftPattern, DraftRule, DraftTest
+from engine.rules.draft import DraftCondition, DraftPattern, DraftRule
 from engine.rules.kinds import FieldType, Kinds
 from engine.rules.model import FieldPath, Op, Ref, Scalar
 from engine.rules.operators import BadRegexError, fits, holds
@@ -24,7 +24,7 @@ def passes(op: Op, value: Scalar, literals: Iterable[Scalar]) -> bool:
         return True
 
 
-def joins(rule: DraftRule) -> Iterator[tuple[DraftPattern, DraftTest, Ref]]:
+def joins(rule: DraftRule) -> Iterator[tuple[DraftPattern, DraftCondition, Ref]]:
     """Every test of `when` that makes a field equal to one other field."""
     for pattern in rule.when:
         for test in pattern.tests:
@@ -65,7 +65,7 @@ def local_choices(pattern: DraftPattern, kinds: Kinds, path: FieldPath) -> Choic
 def choices(rule: DraftRule, kinds: Kinds, ref: Ref) -> Choices:
     """What the whole rule leaves of a field: its own tests and those of the fields it is joined with."""
     known: Choices = None
-    tests: list[DraftTest] = []
+    tests: list[DraftCondition] = []
     for same in equals(rule, ref):
         pattern = rule.pattern(same.binding)
         if pattern is None or pattern.form == "missing":
@@ -78,11 +78,11 @@ def choices(rule: DraftRule, kinds: Kinds, ref: Ref) -> Choices:
     return None if known is None else _that_pass(known, tests)
 
 
-def _that_pass(known: frozenset[Scalar], tests: list[DraftTest]) -> frozenset[Scalar]:
+def _that_pass(known: frozenset[Scalar], tests: list[DraftCondition]) -> frozenset[Scalar]:
     return frozenset(value for value in known if all(passes(test.op, value, (it for it, _ in test.literals)) for test in tests))
 
 
-def shown(test: DraftTest) -> str:
+def shown(test: DraftCondition) -> str:
     """A test as it is written."""
     name = ".".join(test.path) + ("" if test.op == "eq" else f"|{test.op}")
     values = [f"${v.binding}.{'.'.join(v.path)}" if isinstance(v, Ref) else _literal(v) for v in test.values[:4]]

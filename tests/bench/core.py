@@ -18,7 +18,7 @@ from engine.facts import Fact
 from engine.facts.docker import ContainerEvent
 from engine.facts.timestamps import SECOND
 from engine.inference.core import Core
-from engine.rules.model import AlertEffect, CountPattern, FactPattern, Ref, Rule, RuleSet, Template, Test
+from engine.rules.model import AlertEffect, Condition, CountPattern, FactPattern, Ref, Rule, RuleSet, Template
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 EVERY = 1000
@@ -51,8 +51,8 @@ def facts(number: int) -> Iterator[Fact]:
         )
 
 
-def _is(field: str, value: str | int | Ref) -> Test:
-    return Test((field,), "eq", (value,))
+def _is(field: str, value: str | int | Ref) -> Condition:
+    return Condition((field,), "eq", (value,))
 
 
 def rules(number: int) -> RuleSet:

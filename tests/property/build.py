@@ -8,6 +8,7 @@ from engine.facts.docker import Container, ContainerEvent
 from engine.facts.timestamps import SECOND, Micros, from_micros
 from engine.rules.model import (
     AlertEffect,
+    Condition,
     FactPattern,
     FieldPath,
     Op,
@@ -18,7 +19,6 @@ from engine.rules.model import (
     RuleSet,
     Scalar,
     Template,
-    Test,
 )
 
 START: Micros = 1_800_000_000 * SECOND
@@ -58,12 +58,12 @@ def template(text: str) -> Template:
     return Template(tuple(spaced)) if text else Template(())
 
 
-def check(path: str | FieldPath, *values: Scalar | Ref, op: Op = "eq") -> Test:
+def check(path: str | FieldPath, *values: Scalar | Ref, op: Op = "eq") -> Condition:
     """`field|op: value`."""
-    return Test((path,) if isinstance(path, str) else path, op, values)
+    return Condition((path,) if isinstance(path, str) else path, op, values)
 
 
-def fact(name: str, kind: str, *tests: Test) -> FactPattern:
+def fact(name: str, kind: str, *tests: Condition) -> FactPattern:
     """A pattern of one fact."""
     return FactPattern(name, kind, tests)
 

@@ -11,7 +11,7 @@ import clips
 
 from engine.facts import Fact, Retraction
 from engine.facts.timestamps import SECOND, Micros
-from engine.rules.model import FactPattern, FieldPath, Ref, Rule, RuleSet, Scalar, Test
+from engine.rules.model import Condition, FactPattern, FieldPath, Ref, Rule, RuleSet, Scalar
 from tests.property.meaning import kind_of, value_of
 
 _SLOTS = ("id", "image", "status", "action", "role", "exit_code")
@@ -145,7 +145,7 @@ def _pattern(pattern: FactPattern) -> str:
     return f"(item (kind {pattern.kind}) (name ?{pattern.name}-name) {' '.join((*slots, last))})"
 
 
-def _test(binding: str, test: Test) -> str:
+def _test(binding: str, test: Condition) -> str:
     mine = _variable(Ref(binding, test.path))
     if test.op == "exists":
         return f"(or FALSE {_any(f'(eq (neq {mine} nil) {str(value).upper()})' for value in test.values)})"

@@ -9,6 +9,7 @@ from engine.facts.registry import DeclaredFact
 from engine.facts.timestamps import SECOND
 from engine.rules.model import (
     AlertEffect,
+    Condition,
     CountPattern,
     DoEffect,
     Effect,
@@ -18,7 +19,6 @@ from engine.rules.model import (
     Ref,
     Rule,
     Template,
-    Test,
     Value,
 )
 
@@ -56,7 +56,7 @@ def satisfies(fact: Fact, pattern: Pattern, bound: Mapping[str, Bound]) -> bool:
     return kind_of(fact) == pattern.kind and all(passes(fact, test, bound) for test in pattern.tests)
 
 
-def passes(fact: Fact, test: Test, bound: Mapping[str, Bound]) -> bool:
+def passes(fact: Fact, test: Condition, bound: Mapping[str, Bound]) -> bool:
     """One test. Any of the values will do; for `ne`, none of them may be equal. What is not there equals nothing."""
     value = value_of(fact, test.path)
     wanted = [value_of(bound[one.binding], one.path) if isinstance(one, Ref) else one for one in test.values]

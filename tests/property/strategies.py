@@ -16,6 +16,7 @@ from engine.facts.timestamps import SECOND
 from engine.rules.model import (
     AlertEffect,
     AssertEffect,
+    Condition,
     CountPattern,
     DoEffect,
     Effect,
@@ -31,7 +32,6 @@ from engine.rules.model import (
     RuleSet,
     Scalar,
     Template,
-    Test,
 )
 from tests.property.build import check, container, event, gone, rule, ruleset
 
@@ -77,33 +77,33 @@ _number_ops: SearchStrategy[Op] = st.sampled_from(("eq", "ne", "gt", "gte", "lt"
 
 
 @st.composite
-def literal_tests(draw: DrawFn, kind: str) -> Test:
+def literal_tests(draw: DrawFn, kind: str) -> Condition:
     """A test against literals."""
     choice = draw(st.integers(0, 9))
     if choice == 9 and _has_number(kind):
-        return Test(("exit_code",), draw(_number_ops), (draw(st.sampled_from(_NUMBERS)),))
+        return Condition(("exit_code",), draw(_number_ops), (draw(st.sampled_from(_NUMBERS)),))
     if choice == 8 and _has_number(kind):
-        return Test(draw(st.sampled_from((_ROLE, ("exit_code",)))), "exists", (draw(st.booleans()),))
+        return Condition(draw(st.sampled_from((_ROLE, ("exit_code",)))), "exists", (draw(st.booleans()),))
     fields = _text_fields(kind)
     path = draw(st.sampled_from(sorted(fields)))
     if choice == 7:
-        return Test(path, "re", (draw(st.sampled_from(("^a", "b$", "^[ad]", "e"))),))
+        return Condition(path, "re", (draw(st.sampled_from(("^a", "b$", "^[ad]", "e"))),))
     values: list[Scalar] = list(draw(st.lists(st.sampled_from(fields[path]), min_size=1, max_size=2, unique=True)))
-    return Test(path, draw(_text_ops), tuple(values))
+    return Condition(path, draw(_text_ops), tuple(values))
 
 
 @st.composite
-def reference_tests(draw: DrawFn, kind: str, others: Bindings) -> Test:
+def reference_tests(draw: DrawFn, kind: str, others: Bindings) -> Condition:
     """A test against a field of another pattern: a join."""
     binding = draw(st.sampled_from(sorted(others)))
     other_kind, fields = others[binding]
     if draw(st.integers(0, 5)) == 5 and _has_number(kind) and _has_number(other_kind):
-        return Test(("exit_code",), draw(_number_ops), (Ref(binding, ("exit_code",)),))
+        return Condition(("exit_code",), draw(_number_ops), (Ref(binding, ("exit_code",)),))
     path = draw(st.sampled_from(sorted(_text_fields(kind))))
-    return Test(path, draw(_text_ops), (Ref(binding, draw(st.sampled_from(fields))),))
+    return Condition(path, draw(_text_ops), (Ref(binding, draw(st.sampled_from(fields))),))
 
 
-def _tests(draw: DrawFn, kind: str, others: Bindings, most: int = 2) -> tuple[Test, ...]:
+def _tests(draw: DrawFn, kind: str, others: Bindings, most: int = 2) -> tuple[Condition, ...]:
     tests = [draw(literal_tests(kind)) for _ in range(min(most, draw(st.sampled_from((0, 0, 1, 1, 2)))))]
     joined: bool = draw(st.booleans())
     if others and joined:
@@ -111,7 +111,7 @@ def _tests(draw: DrawFn, kind: str, others: Bindings, most: int = 2) -> tuple[Te
     return tuple(tests)
 
 
-def _missing_tests(draw: DrawFn, kind: str, others: Bindings) -> tuple[Test, ...]:
+def _missing_tests(draw: DrawFn, kind: str, others: Bindings) -> tuple[Condition, ...]:
     """Against literals, or equal to a field of another pattern; either field may be absent."""
     tests = _tests(draw, kind, {}, 1)
     joined: bool = draw(st.booleans())
@@ -119,13 +119,13 @@ def _missing_tests(draw: DrawFn, kind: str, others: Bindings) -> tuple[Test, ...
         binding = draw(st.sampled_from(sorted(others)))
         other_kind, fields = others[binding]
         if draw(st.booleans()) and _has_number(kind) and _has_number(other_kind):
-            return (*tests, Test(("exit_code",), "eq", (Ref(binding, ("exit_code",)),)))
+            return (*tests, Condition(("exit_code",), "eq", (Ref(binding, ("exit_code",)),)))
         path = draw(st.sampled_from(sorted(_text_fields(kind))))
-        tests = (*tests, Test(path, "eq", (Ref(binding, draw(st.sampled_from(fields))),)))
+        tests = (*tests, Condition(path, "eq", (Ref(binding, draw(st.sampled_from(fields))),)))
     return tests
 
 
-def _earlier(draw: DrawFn, kind: str, layer: int) -> tuple[Test, ...]:
+def _earlier(draw: DrawFn, kind: str, layer: int) -> tuple[Condition, ...]:
     """Alerts are matched of rules of earlier layers only."""
     return (check("rule", f"r{draw(st.integers(0, layer - 1))}"),) if kind == "alert" else ()
 

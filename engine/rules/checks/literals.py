@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from engine.action_catalog import ACTIONS
 from engine.rules import catalogue
-from engine.rules.draft import DraftEffect, DraftPattern, DraftRule, DraftTest, DraftValue
+from engine.rules.draft import DraftCondition, DraftEffect, DraftPattern, DraftRule, DraftValue
 from engine.rules.findings import Report, Span, nearest, one_of
 from engine.rules.kinds import VOCABULARY, FieldType, Kinds
 from engine.rules.model import Placeholder, Ref, Scalar, Template
@@ -154,7 +154,7 @@ def _as_fact(pattern: DraftPattern) -> DraftPattern:
 
 
 def _check_literal(
-    rule: DraftRule, test: DraftTest, literal: Scalar, span: Span, *, found: object, kinds: Kinds, report: Report
+    rule: DraftRule, test: DraftCondition, literal: Scalar, span: Span, *, found: object, kinds: Kinds, report: Report
 ) -> None:
     name = ".".join(test.path)
     if isinstance(literal, str):
@@ -169,7 +169,7 @@ def _check_literal(
         report.add(catalogue.RATIO_OUT_OF_RANGE, span, message, nearest=near, expected="from 0 to 1")
 
 
-def _is_ratio(test: DraftTest, found: object) -> bool:
+def _is_ratio(test: DraftCondition, found: object) -> bool:
     return isinstance(found, FieldType) and found.name == "number" and test.path[-1].rpartition("_")[2] == "ratio"
 
 

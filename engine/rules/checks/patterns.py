@@ -2,7 +2,7 @@
 
 from engine.rules import catalogue
 from engine.rules.decode import describe_value
-from engine.rules.draft import DraftPattern, DraftRule, DraftTest
+from engine.rules.draft import DraftCondition, DraftPattern, DraftRule
 from engine.rules.findings import Report, Span, nearest, one_of
 from engine.rules.kinds import FieldType, Kind, Kinds
 from engine.rules.model import Op, Ref, Scalar
@@ -72,7 +72,9 @@ def comparable(one: FieldType, other: FieldType) -> bool:
     return "any" in names or len(names) == 1 or names == {"integer", "number"}
 
 
-def _check_test(rule: DraftRule, pattern: DraftPattern, kind: Kind, test: DraftTest, *, kinds: Kinds, report: Report) -> None:
+def _check_test(
+    rule: DraftRule, pattern: DraftPattern, kind: Kind, test: DraftCondition, *, kinds: Kinds, report: Report
+) -> None:
     found = field_of_kind(kind, test.path)
     if isinstance(found, Problem):
         report_problem(found, test.span, report)
@@ -92,7 +94,7 @@ def _check_test(rule: DraftRule, pattern: DraftPattern, kind: Kind, test: DraftT
         _check_ref(rule, pattern, test, found, ref=ref, span=span, kinds=kinds, report=report)
 
 
-def _check_literal(test: DraftTest, found: FieldType, value: Scalar, span: Span, *, report: Report) -> None:
+def _check_literal(test: DraftCondition, found: FieldType, value: Scalar, span: Span, *, report: Report) -> None:
     if test.op == "exists":
         return
     name = join_path(test.path)
@@ -134,7 +136,7 @@ def _is_numeral(text: str) -> bool:
 def _check_ref(
     rule: DraftRule,
     pattern: DraftPattern,
-    test: DraftTest,
+    test: DraftCondition,
     found: FieldType,
     *,
     ref: Ref,

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 
 from engine.rules import catalogue
-from engine.rules.draft import DraftEffect, DraftPattern, DraftRule, DraftTest
+from engine.rules.draft import DraftCondition, DraftEffect, DraftPattern, DraftRule
 from engine.rules.findings import Report, nearest
 from engine.rules.kinds import Kind, Kinds
 from engine.rules.model import FieldPath, Ref, Scalar
@@ -80,7 +80,7 @@ def _misfit(pattern: DraftPattern, kinds: Kinds, path: FieldPath) -> bool:
     return bool(allowed) and any(value not in allowed for value in literals)
 
 
-def _no_number(tests: list[DraftTest], *, integer: bool) -> bool:
+def _no_number(tests: list[DraftCondition], *, integer: bool) -> bool:
     low, high = -math.inf, math.inf
     open_low = open_high = False
     for test in tests:
@@ -103,7 +103,7 @@ def _no_number(tests: list[DraftTest], *, integer: bool) -> bool:
     return low > high or (low == high and (open_low or open_high))
 
 
-def _contradiction(tests: list[DraftTest], report: Report) -> None:
+def _contradiction(tests: list[DraftCondition], report: Report) -> None:
     listed = " and ".join(f"`{shown(test)}`" for test in tests)
     message = f"nothing passes {listed}" if len(tests) > 1 else f"nothing passes {listed}: no value is left"
     report.add(catalogue.UNREACHABLE, tests[-1].span, message)
@@ -163,7 +163,7 @@ def _check_unless(rule: DraftRule, kinds: Kinds, report: Report) -> None:
                 break
 
 
-def _implied(rule: DraftRule, pattern: DraftPattern, test: DraftTest, kinds: Kinds) -> bool:
+def _implied(rule: DraftRule, pattern: DraftPattern, test: DraftCondition, kinds: Kinds) -> bool:
     """Whether what a pattern binds is sure to pass a test of `unless`."""
     mine = Ref(pattern.name, test.path)
     if any(same.path == test.path and same.op == test.op and same.values == test.values for same in pattern.tests):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from engine.inference.alpha import AlphaNetwork
 from engine.inference.conditions import constant
-from engine.rules.model import Op, Test
+from engine.rules.model import Condition, Op
 
 
 class Named:
@@ -30,7 +30,7 @@ class Named:
 
 VALUES = st.sampled_from(["a", "b", 1, 1.0, 0, True, False])
 TESTS = st.builds(
-    lambda field, op, values: Test((field,), op, tuple(values)),
+    lambda field, op, values: Condition((field,), op, tuple(values)),
     st.sampled_from(["action", "image", "exit_code"]),
     st.sampled_from(["eq", "eq", "eq", "ne", "gt", "exists"]),
     st.lists(VALUES, min_size=1, max_size=3),
@@ -41,7 +41,7 @@ TESTS = st.builds(
     st.lists(st.lists(TESTS, max_size=3), max_size=12),
     st.fixed_dictionaries({}, optional={name: VALUES | st.none() | st.just(["a"]) for name in ("action", "image", "exit_code")}),
 )
-def test_it_finds_what_trying_all_would_find(patterns: list[list[Test]], values: dict[str, Any]) -> None:
+def test_it_finds_what_trying_all_would_find(patterns: list[list[Condition]], values: dict[str, Any]) -> None:
     """For any patterns and any values, also numbers and flags that share a place in a table, and lists that have none."""
     network = AlphaNetwork()
     expected = set()
@@ -65,7 +65,7 @@ def test_a_pattern_added_after_the_first_fact_is_found() -> None:
     network = AlphaNetwork()
     network.add("container", (), Named(1))
     network.nodes_for("container", {})
-    network.add("container", (Test(("status",), _EQ, ("dead",)),), Named(2))
+    network.add("container", (Condition(("status",), _EQ, ("dead",)),), Named(2))
     assert len(network.nodes_for("container", {"status": "dead"})) == 2
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from engine.inference.conditions import attribute, conjunction, constant, getter
-from engine.rules.model import Op, Test
+from engine.rules.model import Condition, Op
 from engine.rules.operators import OPERATORS, holds
 
 ODD: list[Any] = [None, True, False, 0, -1, 1.5, float("nan"), "", "1", "\ud800", [], ["a"], {}, {"a": "b"}, object()]
@@ -92,7 +92,7 @@ def test_dotted_fields_reach_into_maps_and_aliases_into_models() -> None:
 @pytest.mark.parametrize("number", range(5))
 def test_a_conjunction_asks_all(number: int) -> None:
     """Written out for one and two, in a loop beyond; None for none."""
-    tests = [constant("container", Test((f"f{n}",), "eq", (n,))) for n in range(number)]
+    tests = [constant("container", Condition((f"f{n}",), "eq", (n,))) for n in range(number)]
     both = conjunction(tests)
     full = {f"f{n}": n for n in range(number)}
     if both is None:

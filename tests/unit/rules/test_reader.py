@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from engine.errors import RulesError
+from engine.inference.windows import window_key
 from engine.rule_tests.coverage import with_coverage
 from engine.rule_tests.folder import check_folder
 from engine.rules.model import (
     AlertEffect,
     AssertEffect,
+    Condition,
     CountPattern,
     DoEffect,
     FactPattern,
@@ -23,7 +25,6 @@ from engine.rules.model import (
     Retry,
     Rule,
     Template,
-    Test,
 )
 from engine.rules.reader import Checked, check_texts, read_rules, render_text, rule_files
 from tests.unit.rules.good import DATA, GOOD, rule
@@ -51,14 +52,18 @@ def test_the_contracts_example() -> None:
         CountPattern(
             "storm",
             "container_event",
-            (Test(("action",), "eq", ("create",)), Test(("command",), "contains", ("inspect-host",))),
+            (Condition(("action",), "eq", ("create",)), Condition(("command",), "contains", ("inspect-host",))),
             (("image",), ("command",)),
             within=600_000_000,
             at_least=20,
         ),
     )
     assert storm.unless == (
-        FactPattern("unless_1", "alert", (Test(("rule",), "eq", ("host-maintenance",)), Test(("status",), "eq", ("firing",)))),
+        FactPattern(
+            "unless_1",
+            "alert",
+            (Condition(("rule",), "eq", ("host-maintenance",)), Condition(("status",), "eq", ("firing",))),
+        ),
     )
     assert storm.key == Template((Placeholder(Ref("storm", ("image",))),))
     assert (storm.severity, storm.incident, storm.hold, storm.order) == ("critical", "I5", 0, (0, 0))
@@ -90,10 +95,10 @@ def test_a_folder_with_every_part_of_the_language_is_clean() -> None:
     assert checked.ruleset is not None
     by_id = {found.id: found for found in checked.ruleset.rules}
     assert by_id["daemon-silent"].when[0] == MissingPattern(
-        "quiet", "daemon", (Test(("reachable",), "eq", (True,)),), duration=300_000_000
+        "quiet", "daemon", (Condition(("reachable",), "eq", (True,)),), duration=300_000_000
     )
     assert by_id["over"].then == (RetractEffect("m"), RetractEffect(None, "leaking_kernel", (("kernel", "4.9"),)))
-    assert by_id["over"].when[0].tests == (Test(("who",), "eq", ("$root",)),)
+    assert by_id["over"].when[0].tests == (Condition(("who",), "eq", ("$root",)),)
     assert by_id["deletion-busy"].severity == "info"
     assert by_id["unmounted"].priority == 10
     assert by_id["dead-container"].advice.parts == ("Look at the holder that the alert names.",)
@@ -308,3 +313,12 @@ def test_a_device_behind_a_link_is_a_finding(tmp_path: Path) -> None:
     """It never ends, and reading some has effects."""
     (tmp_path / "zero.yaml").symlink_to("/dev/zero")
     assert [it.message for it in read_rules(tmp_path).findings] == ["the file cannot be read: not a regular file"]
+
+
+def test_versions_are_those_of_0_1_0() -> None:
+    """A journal knows the activations and windows of rules that did not change: what a class is called is no part of them."""
+    when = "{c: {count: {fact: container_event, action: die, exit_code|ne: 0}, by: [image], within: 1m, at_least: 3}}"
+    ruled = one(rule(when, "[{alert: '{c.image}'}]"))
+    pattern = ruled.when[0]
+    assert isinstance(pattern, CountPattern)
+    assert (ruled.version, window_key(pattern.kind, pattern.tests, pattern.by)) == ("f3fd2b342e2ebc74", "f59f00f24eb7cb88")

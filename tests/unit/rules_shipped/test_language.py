@@ -9,7 +9,7 @@ from engine.inference.conditions import constant
 from engine.inference.core import Core
 from engine.inference.decision import AlertDecision
 from engine.inference.templates import VALUE_LENGTH, text_of
-from engine.rules.model import DURATION, Test
+from engine.rules.model import DURATION, Condition
 from engine.rules.reader import check_texts
 
 
@@ -44,7 +44,7 @@ def test_seconds_are_told_as_people_say_them(seconds: float | None, shown: str) 
 )
 def test_an_expression_looks_at_every_element_of_a_list(pods: object, found: bool) -> None:
     """`pods|re` holds when one of the pods matches, and never fails on a list of something else."""
-    assert constant("kubelet_event", Test(("pods",), "re", ("/kube-proxy",)))({"pods": pods}) is found
+    assert constant("kubelet_event", Condition(("pods",), "re", ("/kube-proxy",)))({"pods": pods}) is found
 
 
 def test_a_long_list_is_cut_like_any_other_value() -> None:
