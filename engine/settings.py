@@ -87,6 +87,22 @@ class Protect(_Group):
     images: tuple[str, ...] = ()
 
 
+class Memory(_Group):
+    """How many events working memory holds; beyond that the oldest go, and a `source` fact counts them."""
+
+    per_kind: int = Field(
+        default=20_000, ge=100, description="Events of one kind: one source in a storm leaves half of the room for all others."
+    )
+    per_container: int = Field(
+        default=2_000, ge=10, description="Events of one container: more than a day of one that is killed once a minute."
+    )
+    total: int = Field(
+        default=40_000,
+        ge=100,
+        description="Events in all: with matches and alerts (2 to 4 kB each) within what the unit allows.",
+    )
+
+
 class RulesRepo(_Group):
     """Where rules come from, when `rules` is a Git repository."""
 
@@ -132,6 +148,7 @@ class Settings(BaseSettings):
     probes: Probes = Probes()
     protect: Protect = Protect()
     policy: Policy = Policy()
+    memory: Memory = Memory()
     repo: RulesRepo = RulesRepo()
     nofile_ceiling: int = Field(default=102_400, ge=1024, description="raise_nofile goes no higher.")
     page_url: str = Field(

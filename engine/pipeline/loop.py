@@ -44,7 +44,7 @@ from engine.pipeline.intake import (
 )
 from engine.pipeline.normalize import Normalizer
 from engine.pipeline.operator import carry_out
-from engine.pipeline.report import Report, describe_core, describe_schedule, sources_of
+from engine.pipeline.report import MemoryLosses, Report, describe_core, describe_schedule, sources_of
 from engine.pipeline.schedule import Schedule
 from engine.pipeline.turn import Options, Turn
 from engine.ports.clock import Clock
@@ -114,7 +114,7 @@ class Loop:
         self._freeze = freeze
         self._record = record
         self._rules_version = rules_version
-        self.core = restore(ruleset, state.core)
+        self.core = restore(ruleset, state.core, bounds=options.bounds)
         self.counters: Counter[str] = Counter()
         self.last_fact_at: Micros = 0
         self._recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
@@ -128,6 +128,7 @@ class Loop:
         self._frozen = False
         self._frozen_actions: frozenset[str] = frozenset()
         self._journal_lost = False
+        self._losses = MemoryLosses()
         self._own_facts: list[Fact | Retraction] = []
         """What the end of a turn led to: taken first in the next one."""
         self._batch = Batch()
@@ -239,7 +240,7 @@ class Loop:
         """Other rules from now on; what is unchanged keeps its state."""
         old = turn.core
         entries = self._put_down(turn)
-        self.core = turn.core = restore(accepted.ruleset, entries)
+        self.core = turn.core = restore(accepted.ruleset, entries, bounds=self._options.bounds)
         self._rules_version = turn.rules_version = accepted.version
         _log.info("rules_in_force", version=accepted.version, rules=len(accepted.ruleset.rules))
         if old.now:
@@ -250,7 +251,7 @@ class Loop:
         if turn.core.now:
             entries = shift_entries(self._put_down(turn), step)
             turn.batch.extend(Batch(core_puts=entries))
-            self.core = turn.core = restore(turn.core.ruleset, entries)
+            self.core = turn.core = restore(turn.core.ruleset, entries, bounds=self._options.bounds)
         self.actions.shift(turn, step)
         self.alerts.shift(turn, step)
         self.last_fact_at += step if self.last_fact_at else 0
@@ -261,6 +262,7 @@ class Loop:
         entries = snapshot(turn.core)
         for node in turn.core.nodes:
             node.retire()
+        self._losses.carry_over(turn.core)
         changes = turn.core.drain_changes()
         turn.batch.extend(Batch(core_puts=changes.puts, core_deletes=set(changes.deletes)))
         return entries
@@ -320,6 +322,7 @@ class Loop:
         batch.durable = bool(batch.outbox or batch.retries_puts)
         committed = await self._writer.commit(batch)
         self._note_journal(turn)
+        self._own_facts += self._losses.facts(turn.core, turn.now)
         return committed
 
     def _note_journal(self, turn: Turn) -> None:

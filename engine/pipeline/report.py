@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.facts.host import Source
-from engine.facts.timestamps import rfc3339
+from engine.facts.timestamps import SECOND, Micros, from_micros, rfc3339
 from engine.inference.alerts import AlertKey, AlertState
 from engine.inference.core import Core
 from engine.pipeline.schedule import Schedule
+
+REPORT_EVERY: Micros = 10 * SECOND
+"""Between two facts about what went for want of room: a storm would give one with every turn."""
 
 LISTED = 50
 """Alerts and jobs listed at most; the counts are of all."""
@@ -32,6 +35,40 @@ class Report:
 def sources_of(core: Core) -> dict[str, Source]:
     """Sources by name, as working memory has them."""
     return {item.fact.name: item.fact for item in core.memory if isinstance(item.fact, Source)}
+
+
+class MemoryLosses:
+    """What went from working memory for want of room, as `source` facts: one a kind, at most every ten seconds."""
+
+    def __init__(self) -> None:
+        self._before: Counter[str] = Counter()
+        """What went from the cores before this one."""
+        self._reported: dict[str, tuple[int, Micros]] = {}
+
+    def carry_over(self, core: Core) -> None:
+        """Another core takes the place of this one."""
+        self._before += _dropped(core)
+
+    def facts(self, core: Core, now: Micros) -> list[Source]:
+        """What there is to report at this moment."""
+        if not core.memory.dropped:
+            return []
+        found: list[Source] = []
+        for kind, count in (self._before + _dropped(core)).items():
+            known, at = self._reported.get(kind, (0, now - REPORT_EVERY))
+            if count > known and now - at >= REPORT_EVERY:
+                self._reported[kind] = (count, now)
+                error = "no room in working memory: the oldest went"
+                name = f"memory:{kind}"
+                found.append(Source.report(name, "gap", at=from_micros(now), emitted_by="dockwarden", lost=count, error=error))
+        return found
+
+
+def _dropped(core: Core) -> Counter[str]:
+    dropped: Counter[str] = Counter()
+    for (kind, _), count in core.memory.dropped.items():
+        dropped[kind] += count
+    return dropped
 
 
 def describe_core(core: Core, acknowledged: dict[AlertKey, str]) -> dict[str, Any]:

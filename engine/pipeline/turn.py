@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 from engine.facts.timestamps import Micros
 from engine.guardrails import Policy
 from engine.inference.core import Core
+from engine.inference.memory import Bounds
 from engine.journal.records import Batch
 from engine.pipeline.intake import Question
 from engine.pipeline.jobs import Job
@@ -24,6 +25,8 @@ class Options:
     """Where the fleet's page is reached; empty: alerts link to none."""
     publish_facts: tuple[str, ...] = ()
     """Fact kinds that are published too; none by default."""
+    bounds: Bounds = field(default_factory=Bounds)
+    """How many events working memory holds."""
 
     def incident_url(self, incident: str) -> str:
         """Where an incident is shown, empty for nowhere."""

@@ -21,6 +21,7 @@ from engine.errors import DockwardenError
 from engine.facts import Fact, Retraction
 from engine.facts.docker import Container
 from engine.facts.timestamps import SECOND
+from engine.inference.memory import Bounds as MemoryBounds
 from engine.journal.audit_trail import explain_alert
 from engine.journal.fact_log import RECORDING_FOLDER, FactLog
 from engine.journal.records import Bounds, CoreKey
@@ -149,6 +150,7 @@ class Process:
                 runbooks_url=settings.runbooks_url,
                 page_url=settings.page_url,
                 publish_facts=settings.mqtt.facts,
+                bounds=MemoryBounds(**settings.memory.model_dump()),
             ),
             freeze=freeze,
             rules_version=loaded.version,

@@ -10,6 +10,7 @@ from engine.facts import Fact, Retraction
 from engine.facts.docker import Container
 from engine.facts.timestamps import SECOND, from_micros
 from engine.guardrails import Policy
+from engine.inference.memory import Bounds
 from engine.journal import Journal
 from engine.pipeline.turn import Options
 from engine.ports.actions import Outcome
@@ -58,10 +59,13 @@ def gone(number: int) -> Retraction:
 class House:
     """A sidecar and its journal; nothing runs by itself."""
 
-    def __init__(self, folder: Path, text: bytes = DEAD, policy: Policy | None = None, clock: Any = None) -> None:
+    def __init__(
+        self, folder: Path, text: bytes = DEAD, policy: Policy | None = None, clock: Any = None, bounds: Bounds | None = None
+    ) -> None:
         self.path = folder / "journal.db"
         self.text = text
         self.policy = policy or Policy(mode="act")
+        self.bounds = bounds or Bounds()
         self.clock: Any = clock or FixedClock(START)
         """`FixedClock`, unless the test has another one."""
         self.steady = SteadyClock(self.clock)
@@ -76,7 +80,7 @@ class House:
             {name: _Scripted(name, self) for name in ("remove_container", "inspect_mounts")},
             self.steady,
             state=self.journal.load(),
-            options=Options(host="h1", policy=self.policy),
+            options=Options(host="h1", policy=self.policy, bounds=self.bounds),
             freeze=self.freeze,
             rules_version="v1",
         )

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from engine.facts.docker import ContainerEvent
 from engine.facts.logs import DaemonLog
 from engine.facts.timestamps import SECOND, from_micros, to_micros
 from engine.guardrails import Policy
+from engine.inference.memory import Bounds
 from engine.journal import writer as writer_module
 from engine.journal.records import Batch, Committed
 from engine.journal.writer import RETRY_S
@@ -338,6 +340,29 @@ class TestFacts:
         state = house.journal.load()
         assert state.cursors == {"docker": "42"}
         assert state.outbox_rows == len(state.retries) == 1
+
+
+class TestRoom:
+    async def test_what_went_for_want_of_room_is_a_fact_and_stands_in_the_status(self, tmp_path: Path) -> None:
+        """With the count and the kind; once, not with every turn of a storm; and it counts on under other rules."""
+        text = DEAD.replace(b"{fact: container, status: dead}", b"{fact: container_event, action: oom}")
+        house = House(tmp_path, text, bounds=Bounds(per_kind=5))
+        for number in range(3):
+            at = from_micros(START + number)
+            await house.emit(*(ContainerEvent(fact_id=f"{number}-{n}", at=at, action="oom", id=cid(n)) for n in range(10)))
+        await house.turn()
+        lost = house.loop.core.memory.get(("source", "memory:container_event"))
+        assert lost is not None
+        assert (lost.values["status"], lost.values["lost"]) == ("gap", 5)
+        assert house.loop.core.status()["dropped"] == [{"kind": "container_event", "bound": "per_kind", "count": 25}]
+        await house.intake.put(RulesAccepted(rules(text.replace(b"oom", b"die")), "v2"))
+        house.clock.advance(11)
+        await house.emit(*(ContainerEvent(fact_id=f"x-{n}", at=from_micros(START), action="die", id=cid(n)) for n in range(10)))
+        await house.turn()
+        lost = house.loop.core.memory.get(("source", "memory:container_event"))
+        assert lost is not None
+        assert lost.values["lost"] == 35
+        await house.writer.close()
 
 
 class TestShortIds:
