@@ -1,6 +1,6 @@
 """A link over aiomqtt: one connection to a real broker.
 
-aiomqtt does the work. Three things that it does not tell are taken from the callbacks that it gives to paho:
+aiomqtt does the work. Three things that it does not hand on are taken from the callbacks that it gives to paho:
 
 - the reason code of an acknowledgement (its `publish` returns normally when the broker denies a message);
 - the limits that the broker sets in its CONNACK;
@@ -34,7 +34,7 @@ from engine.errors import BrokerError
 from engine.ports.broker import Message, OutboxRow
 
 _FAREWELL_S = 2.0
-"""To say goodbye and to close in order; then the connection is cut."""
+"""To publish a farewell and close in order; then the connection is cut."""
 _COMMANDS_WAITING = 100
 """Commands that wait to be handled; beyond them aiomqtt drops with a warning."""
 _HEADERS = 64
@@ -44,14 +44,14 @@ _NODELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 PAHO_LOG = logging.getLogger(f"{__name__}.paho")
-"""What paho and aiomqtt log comes to us as errors, too: said once, in our own words."""
+"""What paho and aiomqtt log comes to us as errors, too: logged once, in our own words."""
 PAHO_LOG.setLevel(logging.CRITICAL)
 
 
 class ReportingClient(aiomqtt.Client):
-    """aiomqtt's client, that tells more.
+    """aiomqtt's client, with what it does not hand on.
 
-    It reaches into what aiomqtt 2.5 and paho 2 keep to themselves: the lock file pins both, the contract suite tells of a change.
+    It reaches into what aiomqtt 2.5 and paho 2 keep to themselves: the lock file pins both, the contract suite notices a change.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class ReportingClient(aiomqtt.Client):
 
     @property
     def receive_maximum(self) -> int:
-        """Messages that the broker lets be under way; 65,535 if it does not say (MQTT 5.0, 3.2.2.3.3)."""
+        """Messages that the broker lets be under way; 65,535 where it names none (MQTT 5.0, 3.2.2.3.3)."""
         return int(getattr(self.limits, "ReceiveMaximum", 65_535))
 
     def post(self, message: OutboxRow | Message, properties: Properties | None, answered: Answered) -> None:
@@ -220,7 +220,7 @@ class _MqttLink:
         sent: Sent = asyncio.get_running_loop().create_future()
         self._client.awaited.add(sent)
         sent.add_done_callback(self._client.awaited.discard)
-        self.post(message, lambda said: None if sent.done() else sent.set_result(said))
+        self.post(message, lambda answer: None if sent.done() else sent.set_result(answer))
         return sent
 
     async def lost(self) -> NoReturn:

@@ -115,12 +115,12 @@ class Drain:
             self._sent[row.seq] = (row, self._now())
             self._link.post(row, partial(self._answered, row))
 
-    def _answered(self, row: OutboxRow, said: Acknowledgement) -> None:
-        """The broker spoke; if the connection was lost instead, the link says so by itself."""
+    def _answered(self, row: OutboxRow, answer: Acknowledgement) -> None:
+        """The broker answered; if the connection was lost instead, the link reports that by itself."""
         del self._sent[row.seq]
         self.answered += 1
-        if said.verdict != "taken":
-            self._answers.append((row, said))
+        if answer.verdict != "taken":
+            self._answers.append((row, answer))
             self._wake.set()
             return
         # At once and not in the task: the next row goes out with the next packet, and the task wakes for the journal alone.
@@ -135,15 +135,15 @@ class Drain:
     async def _settle(self) -> None:
         """Deal with what the broker denied or can never take."""
         while self._answers:
-            row, said = self._answers.popleft()
-            if said.verdict == "denied":
-                self._deny(row, said.reason)
+            row, answer = self._answers.popleft()
+            if answer.verdict == "denied":
+                self._deny(row, answer.reason)
                 continue
             self._window.settled(row.seq)
             self._state.refused += 1
-            _log.error("mqtt_message_refused", topic=row.topic, reason=said.reason)
+            _log.error("mqtt_message_refused", topic=row.topic, reason=answer.reason)
             try:
-                await self._outbox.refused(row.seq, said.reason)
+                await self._outbox.refused(row.seq, answer.reason)
             except JournalError as error:
                 self._undone.add(row.seq)
                 self._done_again = self._again(error)
@@ -235,7 +235,7 @@ class Drain:
         return self._now() + _JOURNAL_PAUSE_S
 
     async def _rest(self) -> None:
-        """Until the broker speaks, a row comes, a topic is due, the journal is to be tried again, or an answer is overdue."""
+        """Until the broker answers, a row comes, a topic is due, the journal is to be tried again, or an answer is overdue."""
         now = self._now()
         moments = [] if self._window.due is None else [self._window.due]
         if self.oldest is not None:

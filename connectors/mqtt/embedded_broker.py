@@ -1,7 +1,7 @@
 """A Mosquitto of our own for when no broker is named: started, watched, started again, and never left behind.
 
 Configuration, passwords and log are ours; Mosquitto, which runs as the user of its package, may write in two subfolders alone. We
-reach it by a Unix socket that only we may open, and say nothing there before the kernel has confirmed that our child listens
+reach it by a Unix socket that only we may open, and send nothing there before the kernel has confirmed that our child listens
 (SO_PEERCRED, unix(7)): when it dies, nobody else gets the alerts. Other users of this host subscribe on loopback with a generated
 password and may only read.
 

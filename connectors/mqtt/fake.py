@@ -108,7 +108,7 @@ class FakeBroker:
             clock: for expiry, and for what hangs.
             in_flight: messages that it takes at a time.
             largest: bytes of topic and payload that it takes.
-            versions: of MQTT that it speaks.
+            versions: of MQTT that it knows.
             fault: asked at each point, with the client id or the topic, what goes wrong there.
         """
         self.fault = fault
@@ -162,7 +162,7 @@ class FakeBroker:
                 self._end(link, "the connection was cut")
 
     def kill(self) -> None:
-        """Die: connections are lost, nothing is said, what was under way is not acknowledged."""
+        """Die: connections are lost without a word, what was under way is not acknowledged."""
         self.running = False
         links, self._links = list(self._links.values()), {}
         for link in links:
@@ -186,12 +186,12 @@ class FakeBroker:
         """Have an older store again, as after a restored backup."""
         self._retained = dict(store)
 
-    def subscribe(self, pattern: str, hear: Callable[[str, bytes, bool], None]) -> None:
-        """Call `hear` with topic, payload and retained for what is retained and for what comes."""
+    def subscribe(self, pattern: str, receive: Callable[[str, bytes, bool], None]) -> None:
+        """Call `receive` with topic, payload and retained for what is retained and for what comes."""
         for topic, payload in self.retained.items():
             if matches(pattern, topic):
-                hear(topic, payload, True)
-        self._subscriptions.append((pattern, hear))
+                receive(topic, payload, True)
+        self._subscriptions.append((pattern, receive))
 
     def publish(self, message: OutboxRow | Message) -> None:
         """Take a message from anybody."""
@@ -203,12 +203,12 @@ class FakeBroker:
                 self._retained[message.topic] = _Retained(message.payload, expires)
             else:  # clears (MQTT 5.0, 3.3.1.3)
                 self._retained.pop(message.topic, None)
-        for pattern, hear in self._subscriptions:
+        for pattern, receive in self._subscriptions:
             if matches(pattern, message.topic):
-                hear(message.topic, message.payload, False)
+                receive(message.topic, message.payload, False)
 
     def answer(self, message: OutboxRow | Message, version: Version) -> Acknowledgement:
-        """Take a message or not, and say so. Version 3.1.1 has no way to say no."""
+        """Take a message or not, and answer. Version 3.1.1 has no way to refuse."""
         if len(message.topic) + len(message.payload) > self.largest:
             return Acknowledgement("permanent", "packet too large")
         if set(message.topic) & set("+#\x00"):
@@ -252,7 +252,7 @@ class _FakeLink:
             return sent
         self._under_way.add(sent)
         sent.add_done_callback(self._under_way.discard)
-        self.post(message, lambda said: None if sent.done() else sent.set_result(said))
+        self.post(message, lambda answer: None if sent.done() else sent.set_result(answer))
         return sent
 
     def _deliver(self, message: OutboxRow | Message, answered: Answered) -> None:
@@ -265,20 +265,20 @@ class _FakeLink:
             case "hang":
                 return
             case "refuse":
-                said = Acknowledgement("denied", "Not authorized (0x87)")
+                answer = Acknowledgement("denied", "Not authorized (0x87)")
             case _:
-                said = self._broker.answer(message, self.version)
+                answer = self._broker.answer(message, self.version)
         match self._broker.fault("acknowledge", message.topic):
             case "cut":
                 self._broker.cut()
             case "hang":
                 pass
             case _:
-                asyncio.get_running_loop().call_soon(self._acknowledge, answered, said)
+                asyncio.get_running_loop().call_soon(self._acknowledge, answered, answer)
 
-    def _acknowledge(self, answered: Answered, said: Acknowledgement) -> None:
+    def _acknowledge(self, answered: Answered, answer: Acknowledgement) -> None:
         if not self._gone.is_set():
-            answered(said)
+            answered(answer)
 
     async def lost(self) -> NoReturn:
         """See `Link`."""
@@ -287,7 +287,7 @@ class _FakeLink:
 
     async def subscribe(self, topic: str) -> Acknowledgement:
         """See `Link`."""
-        self._broker.subscribe(topic, self._hear)
+        self._broker.subscribe(topic, self._receive)
         return Acknowledgement("taken")
 
     async def read(self, topic: str, take: Callable[[str, bytes], None]) -> Acknowledgement:
@@ -307,7 +307,7 @@ class _FakeLink:
     async def stop_reading(self) -> None:
         """See `Link`."""
 
-    def _hear(self, topic: str, payload: bytes, retained: bool) -> None:
+    def _receive(self, topic: str, payload: bytes, retained: bool) -> None:
         if not retained and not self._gone.is_set() and not self._incoming.full():
             self._incoming.put_nowait((topic, payload))
 

@@ -16,11 +16,11 @@ Version = Literal["5", "3.1.1"]
 """Of MQTT."""
 
 Sent = asyncio.Future[Acknowledgement]
-"""A message under way: gives what the broker said, or raises BrokerError when the connection was lost before it spoke."""
+"""A message under way: gives the broker's answer, or raises BrokerError when the connection was lost before it came."""
 
 
 Answered = Callable[[Acknowledgement], None]
-"""Called with what the broker said to a message; never, when the connection was lost before it spoke."""
+"""Called with the broker's answer to a message; never, when the connection was lost before it came."""
 
 
 class Link(Protocol):
@@ -59,7 +59,7 @@ class Link(Protocol):
         """What comes in: topic and payload. Retained messages are left out: they are no news."""
 
     async def close(self, farewell: Message | None = None) -> None:
-        """Say a last word, then disconnect in order: the will is not published. Takes 2 s at most, raises nothing."""
+        """Publish a last message, then disconnect in order: the will is not published. Takes 2 s at most, raises nothing."""
 
 
 class Connect(Protocol):

@@ -26,7 +26,7 @@ def main(parent: int, user: str, command: list[str]) -> None:
         os.setuid(entry.pw_uid)
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
-    # The parent may have died before the kernel was asked: then nobody would tell.
+    # The parent may have died before the kernel was asked: then no signal would come.
     if os.getppid() != parent:
         sys.exit(1)
     os.execv(command[0], command)  # noqa: S606  no shell is wanted

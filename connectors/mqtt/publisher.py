@@ -1,7 +1,7 @@
 """Drains an outbox into a broker, for ever: connects, publishes, looks at each acknowledgement, connects again.
 
 The outbox is the only queue: with each new connection it is read from its beginning, and a row goes when the broker acknowledged
-it with a good reason code. So a message may arrive twice (its `seq` tells), but none is lost, and of one topic none overtakes
+it with a good reason code. So a message may arrive twice (its `seq` shows it), but none is lost, and of one topic none overtakes
 another.
 """
 
@@ -18,10 +18,10 @@ import structlog
 from connectors.mqtt.client import connect as connect_for_real
 from connectors.mqtt.drain import Drain
 from connectors.mqtt.link import Connect, Link, Version
-from connectors.mqtt.poison import PoisonMessageDetector
 from connectors.mqtt.reason_codes import ClosedUnansweredError, RefusedError, VersionRefusedError
 from connectors.mqtt.settings import BrokerSettings
 from connectors.mqtt.timing import within
+from connectors.mqtt.window import PoisonMessageDetector
 from connectors.sources.backoff import backoff
 from engine.errors import BrokerError
 from engine.ports.broker import AlertRecords, CommandHandler, LinkState, Message, Outbox, RetainedReader, StatusSource
@@ -80,7 +80,7 @@ class MqttPublisher:
             settings: where to and how.
             host_topic: `dockwarden/HOST`, encoded; the client id is made from it, and commands are expected below it.
             status: makes the present status; published with each connection and when `announce` was called.
-            will: makes the message that says we are gone; given to the broker with each connection, and said when we stop.
+            will: makes the message that we are gone; given to the broker with each connection, and published when we stop.
             clock: for pauses and time-outs.
             alerts: what is known of alerts; held against what the broker keeps after each connection.
             on_command: gets commands, if the settings allow them.
@@ -124,7 +124,7 @@ class MqttPublisher:
         self._republish.set()
 
     async def run(self, outbox: Outbox) -> None:
-        """Publish until cancelled; then say that we are gone and disconnect, within 2 s."""
+        """Publish until cancelled; then publish that we are gone and disconnect, within 2 s."""
         if not self._settings.encrypted:
             _log.warning("mqtt_unencrypted", broker=self._settings.where, password=self._settings.has_password)
         refused = False
@@ -179,7 +179,7 @@ class MqttPublisher:
 
     def _prefers_old(self) -> bool:
         """Some old brokers close the connection instead of refusing MQTT 5: after two such, 3.1.1 is tried every second time."""
-        return self._settings.protocol == "auto" and self._closed_unanswered >= 2 and self._closed_unanswered % 2 == 0  # noqa: PLR2004  said above
+        return self._settings.protocol == "auto" and self._closed_unanswered >= 2 and self._closed_unanswered % 2 == 0  # noqa: PLR2004  answer above
 
     async def _live_with(self, version: Version, outbox: Outbox) -> NoReturn:
         will = self._will()
@@ -213,7 +213,7 @@ class MqttPublisher:
             async with asyncio.TaskGroup() as group:
                 group.create_task(link.lost(), name="mqtt-watch")
                 # Before the first row: whoever hears an alert knows already that we are there.
-                group.create_task(self._tell_status(link, announced), name="mqtt-status")
+                group.create_task(self._publish_status(link, announced), name="mqtt-status")
                 group.create_task(drain.run(), name="mqtt-drain")
                 group.create_task(self._settle_down(), name="mqtt-steady")
                 if self._alerts is not None:
@@ -247,20 +247,20 @@ class MqttPublisher:
         self._short_lives = 0
         self._state.last_error = None
 
-    async def _tell_status(self, link: Link, announced: asyncio.Event) -> NoReturn:
+    async def _publish_status(self, link: Link, announced: asyncio.Event) -> NoReturn:
         while True:
             self._changed.clear()
             message: Message = self._status()
             try:
-                said = await within(self._clock, self._settings.ack_timeout_s, link.send(message))
+                answer = await within(self._clock, self._settings.ack_timeout_s, link.send(message))
             except TimeoutError:
                 raise BrokerError(f"{self._settings.where}: no acknowledgement of the status") from None
             announced.set()
-            self._state.note_denied(message.topic, None if said.verdict == "taken" else said.reason)
-            if said.verdict == "taken":
+            self._state.note_denied(message.topic, None if answer.verdict == "taken" else answer.reason)
+            if answer.verdict == "taken":
                 await self._changed.wait()
                 continue
-            _log.warning("mqtt_topic_denied", topic=message.topic, reason=said.reason)
+            _log.warning("mqtt_topic_denied", topic=message.topic, reason=answer.reason)
             with contextlib.suppress(TimeoutError):
                 await within(self._clock, self._settings.denied_retry_s, self._changed.wait())
 
@@ -299,9 +299,9 @@ class MqttPublisher:
         began = self._clock.monotonic()
         try:
             for topic in topics:
-                said = await link.read(topic, take)
-                if said.verdict != "taken":
-                    _log.warning("mqtt_subscription_denied", topic=topic, reason=said.reason)
+                answer = await link.read(topic, take)
+                if answer.verdict != "taken":
+                    _log.warning("mqtt_subscription_denied", topic=topic, reason=answer.reason)
                     return False
             await link.read(f"{self._host_topic}/status", lambda _topic, _payload: came.update(["status"]))
             before = -1
@@ -317,10 +317,10 @@ class MqttPublisher:
 
     async def _listen(self, link: Link, handle: CommandHandler) -> None:
         topic = f"{self._host_topic}/command/+"
-        said = await link.subscribe(topic)
-        self._state.note_denied(topic, None if said.verdict == "taken" else said.reason)
-        if said.verdict != "taken":
-            _log.warning("mqtt_subscription_denied", topic=topic, reason=said.reason)
+        answer = await link.subscribe(topic)
+        self._state.note_denied(topic, None if answer.verdict == "taken" else answer.reason)
+        if answer.verdict != "taken":
+            _log.warning("mqtt_subscription_denied", topic=topic, reason=answer.reason)
             return
         async for name, payload in link.messages():
             command = name.rpartition("/")[2]
@@ -349,13 +349,15 @@ class MqttPublisher:
             "mqtt_connected",
             broker=self._settings.where,
             protocol=link.version,
-            note=None if link.version == "5" else "3.1.1 tells of no denied message and keeps resolved alerts until overwritten",
+            note=None
+            if link.version == "5"
+            else "3.1.1 reports no denied message; resolved alerts are cleared instead of expiring",
         )
 
     def _note(self, error: str, *, lost: bool) -> None:
         """Keep the error, and log it, once. `lost`: there was a connection."""
         if lost and self._short_lives > _SUSPICIOUS:
-            # Mosquitto 2.0 ends a session that was taken over without saying why (reason code 0x8E is there for it).
+            # Mosquitto 2.0 ends a session that was taken over without a reason (reason code 0x8E is there for it).
             error += f"; again and again: does a second dockwarden run under the same name ({self._client_id})?"
         if self._state.last_error != error:
             _log.warning("mqtt_disconnected", error=error, connections=self._state.connections)

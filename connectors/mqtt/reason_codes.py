@@ -14,7 +14,7 @@ from engine.errors import BrokerError
 # Reason codes of MQTT 5.0, 2.4. Of a server of version 3.1.1 paho gives the return codes as these, too.
 UNSUPPORTED_VERSION = 0x84
 _FAILURE = 0x80
-"""Every code from here on says no (2.4): also "no matching subscribers" (0x10) is a success."""
+"""Every code from here on is a refusal (2.4): also "no matching subscribers" (0x10) is a success."""
 _PERMANENT = frozenset(
     {
         0x82,  # protocol error
@@ -43,7 +43,7 @@ class ClosedUnansweredError(BrokerError):
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """What the broker said to a message. taken: it has it. denied: not now, not to us. permanent: never."""
+    """The broker's answer to a message. taken: it has it. denied: not now, not to us. permanent: never."""
 
     verdict: Verdict
     reason: str = ""
@@ -57,7 +57,7 @@ def acknowledgement(code: ReasonCode) -> Acknowledgement:
 
 
 def connect_error(error: BaseException, settings: BrokerSettings) -> BrokerError:
-    """The error to tell, for what aiomqtt raised when connecting or while connected."""
+    """The error to report, for what aiomqtt raised when connecting or while connected."""
     where = settings.where
     if isinstance(error, aiomqtt.MqttCodeError) and isinstance(error.rc, ReasonCode):
         return _from_code(error.rc, settings)
@@ -93,7 +93,7 @@ _BY_CODE = {
     0x80: "the connection was lost",  # what paho makes of a socket that closed
     0x85: "the client id is refused: set another one (client_id)",
     0x86: "bad user name or password ({who})",
-    0x87: "not authorised: {who} is not let in, or the password is wrong",  # Mosquitto says this to a wrong password as well
+    0x87: "not authorised: {who} is not let in, or the password is wrong",  # Mosquitto answers so to a wrong password as well
     0x88: "the broker is not available now",
     0x89: "the broker is busy",
     0x8A: "{who} is banned",
@@ -108,7 +108,7 @@ _BY_CODE = {
 
 
 def _from_code(code: ReasonCode, settings: BrokerSettings) -> BrokerError:
-    """A CONNACK or DISCONNECT that says no."""
+    """A CONNACK or DISCONNECT that refuses."""
     if code.value == UNSUPPORTED_VERSION:
         return VersionRefusedError(f"{settings.where}: this version of MQTT is refused")
     text = _BY_CODE.get(code.value, f"{code.getName()} (0x{code.value:02X})")

@@ -1,4 +1,4 @@
-"""How to reach the broker. Reads no file and no environment: the composition root hands in what those say."""
+"""How to reach the broker. Reads no file and no environment: the composition root hands in what those hold."""
 
 from ipaddress import ip_address
 from pathlib import Path

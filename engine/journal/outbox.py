@@ -59,7 +59,7 @@ def shrink(connection: sqlite3.Connection, rows: int, size: int, bounds: Bounds)
     """Delete what is too much; what remains (rows, bytes), and what was lost by kind.
 
     In this order, each oldest first: what is no alert; alerts that a newer row of the same topic overtook (nobody misses
-    those: the newest says how it stands); resolved alerts; firing alerts.
+    those: the newest holds how it stands); resolved alerts; firing alerts.
     """
     lost: Counter[str] = Counter()
     for condition in (

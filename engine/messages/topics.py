@@ -76,12 +76,12 @@ def alert_topic(host: str, rule: str, key: str) -> str:
 
 
 def action_topic(host: str, action: str, target: str) -> str:
-    """Where the outcomes of an action on a target are told."""
+    """Where the outcomes of an action on a target are published."""
     return host_topic(host, "action", action, target)
 
 
 def fact_topic(host: str, kind: str) -> str:
-    """Where facts of a kind are told."""
+    """Where facts of a kind are published."""
     return host_topic(host, "fact", kind)
 
 
@@ -91,14 +91,14 @@ def status_topic(host: str) -> str:
 
 
 def reply_topic(host: str, request: str) -> str:
-    """Where the reply to a command is told."""
+    """Where the reply to a command is published."""
     return host_topic(host, "reply", request)
 
 
 def dedup_key(host: str, rule: str, key: str) -> str:
-    """One key for one trouble: `host/rule/key`, at most 255 bytes; cut ones end with a hash of the whole.
+    """One key for one problem: `host/rule/key`, at most 255 bytes; cut ones end with a hash of the whole.
 
-    Host and rule are encoded as topic levels, so that no two troubles share a key, whatever a host is called.
+    Host and rule are encoded as topic levels, so that no two problems share a key, whatever a host is called.
     """
     whole = f"{level(host)}/{level(rule)}/{key}"
     clean = clean_text(whole)

@@ -1,4 +1,4 @@
-"""How what is to be said leaves the process. Knows no MQTT client and no journal: rows in, acknowledgements back."""
+"""How messages leave the process. Knows no MQTT client and no journal: rows in, acknowledgements back."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ class Message:
 class Outbox(Protocol):
     """What waits to be published, oldest first. Every call may be cancelled.
 
-    A `JournalError` raised by any of them is no end: the publisher says it, pauses and goes on.
+    A `JournalError` raised by any of them is no end: the publisher logs it, pauses and goes on.
     """
 
     async def batch(self, limit: int, *, after: int = 0) -> Sequence[OutboxRow]:
@@ -71,7 +71,7 @@ class LinkState:
     published: int = 0
     """Rows acknowledged with a good reason code."""
     denied: int = 0
-    """Acknowledgements that said no; the rows stay and are tried again."""
+    """Acknowledgements that refuse; the rows stay and are tried again."""
     refused: int = 0
     """Rows given up, because the broker can never take them."""
     denied_topics: dict[str, str] = field(default_factory=dict)

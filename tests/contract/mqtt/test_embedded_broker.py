@@ -1,6 +1,7 @@
 """The broker that is run when none is named: a real Mosquitto."""
 
 import asyncio
+import contextlib
 import itertools
 import os
 import pwd
@@ -168,17 +169,18 @@ CAPABILITIES = re.findall(
     r"CAP_(\w+)", " ".join(re.findall(r"^CapabilityBoundingSet=(.*)", (ROOT / UNIT).read_text(), re.MULTILINE))
 )
 """All that the systemd unit grants."""
+BOUNDED = ["setpriv", f"--bounding-set=-all,+{',+'.join(CAPABILITIES).lower()}", "--inh-caps=-all", "--no-new-privs"]
+DOCKWARDEN = Path(sys.executable).with_name("dockwarden")
 
 
 async def test_it_starts_twice_with_the_capabilities_of_the_systemd_unit(tmp_path: Path) -> None:
     """Root without the right to pass over file permissions: the second start finds what the first one left, and it is usable."""
     assert "DAC_OVERRIDE" not in CAPABILITIES
-    bounded = ["setpriv", f"--bounding-set=-all,+{',+'.join(CAPABILITIES).lower()}", "--inh-caps=-all", "--no-new-privs"]
     state = tmp_path / "state"
     state.mkdir(mode=0o700)
     for _ in range(2):
         owner = await asyncio.create_subprocess_exec(
-            *bounded, sys.executable, OWNER, state / "broker", str(free_port()), stdout=asyncio.subprocess.PIPE, cwd=ROOT
+            *BOUNDED, sys.executable, OWNER, state / "broker", str(free_port()), stdout=asyncio.subprocess.PIPE, cwd=ROOT
         )
         assert owner.stdout is not None
         shown = ""
@@ -189,6 +191,42 @@ async def test_it_starts_twice_with_the_capabilities_of_the_systemd_unit(tmp_pat
                 shown = line
         owner.terminate()
         await owner.wait()
+
+
+async def test_the_sidecar_starts_twice_with_them_and_publishes(tmp_path: Path) -> None:
+    """The whole program, its own broker, no Docker: an operator with the password sees it online after each start."""
+    for _ in range(2):
+        await run_bounded(tmp_path)
+
+
+async def run_bounded(folder: Path) -> None:
+    """Start the sidecar, see its status as an operator of this host would, stop it."""
+    state, broker = folder / "state", folder / "state" / "broker"
+    given = {
+        "PATH": os.environ["PATH"],
+        "DOCKWARDEN_STATE": str(state),
+        "DOCKWARDEN_HOST": "bounded",
+        "DOCKER_HOST": "unix:///nowhere",
+    }
+    logs = {f"DOCKWARDEN_{name}_LOG": "off" for name in ("KERNEL", "DOCKERD", "KUBELET")}
+    sidecar = await asyncio.create_subprocess_exec(
+        *BOUNDED, DOCKWARDEN, "run", env=given | logs, cwd=folder,
+        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+
+    def operator() -> Subscriber | None:
+        assert sidecar.returncode is None
+        with contextlib.suppress(OSError, TimeoutError):
+            address = f"mqtt://operator@127.0.0.1:{(broker / 'port').read_text().strip()}"
+            return Subscriber(address, password=(broker / "password").read_text().strip()).__enter__()
+        return None
+
+    try:
+        with await until(operator, what="the operator to get in", within_s=20) as subscriber:
+            await subscriber.received("dockwarden/bounded/status", lambda got: got.data["state"] == "online", within_s=30)
+    finally:
+        sidecar.terminate()
+        await asyncio.wait_for(sidecar.wait(), 15)
 
 
 async def test_what_mosquitto_may_write_holds_nothing_of_ours(tmp_path: Path) -> None:

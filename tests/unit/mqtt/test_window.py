@@ -4,8 +4,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.mqtt.poison import PoisonMessageDetector
-from connectors.mqtt.window import Window
+from connectors.mqtt.window import PoisonMessageDetector, Window
 from engine.ports.broker import OutboxRow
 
 
