@@ -21,6 +21,14 @@ class JournalError(DockwardenError):
     """The journal cannot be written or read."""
 
 
+class JournalUnavailableError(JournalError):
+    """The disk does not take it at present: it is full, read-only or failing. That may pass."""
+
+
+class JournalDamagedError(JournalError):
+    """The file itself is broken."""
+
+
 class SourceError(DockwardenError):
     """A source of facts cannot be read for now; it is tried again."""
 

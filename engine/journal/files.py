@@ -1,17 +1,27 @@
 """The journal's files on disk: who may write, and what becomes of one that is damaged. Knows no tables."""
 
+import errno
 import fcntl
 import os
 import sqlite3
 from pathlib import Path
 
-from engine.errors import JournalError
+from engine.errors import JournalError, JournalUnavailableError
 
 _KEPT_DAMAGED = 3
 """How many damaged files are kept for a person to look at; older ones go, so that a failing disk is not filled with copies."""
 
 _COMPANIONS = ("", "-wal", "-shm")
 """SQLite's files: the database, its write-ahead log, and the index of that, shared between processes."""
+
+
+_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
+"""Full, over a quota, read-only, failing: nothing that whoever set the sidecar up did wrong."""
+
+
+def disk_error(text: str, error: OSError) -> JournalError:
+    """The error of a call to the system: `JournalUnavailableError` where the disk is at fault."""
+    return JournalUnavailableError(text) if error.errno in _DISK_ERRORS else JournalError(text)
 
 
 class WriterLock:
@@ -29,7 +39,7 @@ class WriterLock:
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise JournalError(f"cannot write {path}: {error.strerror}") from error
+            raise disk_error(f"cannot write {path}: {error.strerror}", error) from error
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

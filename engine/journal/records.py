@@ -50,6 +50,8 @@ class Batch:
     audit: list[AuditRow] = field(default_factory=list)
     memory: dict[str, str] = field(default_factory=dict)
     """Small things remembered: the host's identity when last seen, the last good rules."""
+    replaces: bool = False
+    """The batch is all there is to know: what the journal has of an earlier process goes with it."""
     durable: bool = True
     """True: survives a power failure once committed. Needed before anything is acted on or leaves the process.
     False will do for what is merely repeated when it is lost: cursors, acknowledgements. Survives kill -9 either way."""
@@ -66,6 +68,7 @@ class Batch:
                 self.outbox_done,
                 self.audit,
                 self.memory,
+                self.replaces,
             )
         )
 
@@ -94,6 +97,10 @@ class Batch:
 
         For a commit that failed (a full disk, say): the batch is kept in memory, later ones are added, and it is tried again.
         """
+        if later.replaces:
+            self.replaces = True
+            for before in (self.core_puts, self.core_deletes, self.retries_puts, self.retries_deletes):
+                before.clear()
         self.cursors |= later.cursors
         for core_key in later.core_deletes:
             self.delete_core(core_key)

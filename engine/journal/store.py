@@ -9,6 +9,7 @@ as the first. What is merely repeated when lost (an acknowledgement, a cursor) m
 
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -16,11 +17,11 @@ from typing import Self
 
 import structlog
 
-from engine.errors import JournalError
+from engine.errors import JournalDamagedError, JournalError, JournalUnavailableError
 from engine.facts.timestamps import Micros, from_micros
 from engine.journal import audit, outbox, schema
 from engine.journal.audit import AuditQuery
-from engine.journal.files import WriterLock, damage, is_damage, move_aside
+from engine.journal.files import WriterLock, damage, disk_error, is_damage, move_aside
 from engine.journal.records import AuditRow, Batch, Bounds, Committed, JournalState
 from engine.ports.broker import OutboxRow
 
@@ -49,20 +50,36 @@ def _unpack(data: bytes) -> str:
     return data.decode("utf-8", "surrogatepass")
 
 
+_DISK_CODES = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
+"""What the disk is to blame for (https://www.sqlite.org/rescode.html)."""
+
+
 def _as_journal_error(path: Path, doing: str, error: sqlite3.Error) -> JournalError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     what = f"{path.parent} is full" if code == sqlite3.SQLITE_FULL else str(error)
-    return JournalError(f"cannot {doing} the journal {path}: {what}")
+    text = f"cannot {doing} the journal {path}: {what}"
+    if is_damage(error):
+        return JournalDamagedError(text)
+    return JournalUnavailableError(text) if code in _DISK_CODES else JournalError(text)
 
 
 class Journal:
     """One SQLite file and the right to write it. Any thread may call it, one at a time."""
 
     def __init__(
-        self, path: Path, connection: sqlite3.Connection, lock: WriterLock, bounds: Bounds, recovered: str | None
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        lock: WriterLock | None,
+        bounds: Bounds,
+        recovered: str | None = None,
+        *,
+        in_memory_because: str | None = None,
     ) -> None:
-        """Use `open`."""
+        """Use `open`, or `in_memory`."""
         self.path = path
+        self.in_memory_because = in_memory_because
+        """Why it is in no file, None when it is in one."""
         self.recovered = recovered
         self._db = connection
         self._lock = lock
@@ -91,7 +108,7 @@ class Journal:
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise JournalError(f"cannot make the folder {path.parent}: {error.strerror}") from error
+            raise disk_error(f"cannot make the folder {path.parent}: {error.strerror}", error) from error
         lock = WriterLock(path.with_name(path.name + ".lock"))
         try:
             connection, recovered = _open_or_begin(path, moment)
@@ -102,6 +119,19 @@ class Journal:
         except BaseException:
             lock.release()
             raise
+
+    @classmethod
+    def in_memory(cls, because: str, *, bounds: Bounds | None = None, now: Micros) -> Self:
+        """A journal that ends with the process: for as long as no file can be written.
+
+        Args:
+            because: why.
+            bounds: how much to keep.
+            now: as for `open`.
+        """
+        connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        schema.migrate(connection, 0, first_seq=now // 1000)
+        return cls(Path(":memory:"), connection, None, bounds or Bounds(), in_memory_because=because)
 
     @property
     def last_seq(self) -> int:
@@ -188,7 +218,8 @@ class Journal:
     def close(self) -> None:
         """Fold the log into the file and let go. May be called twice."""
         self._db.close()
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
     def __enter__(self) -> Self:
         return self
@@ -199,6 +230,15 @@ class Journal:
     def _write(self, batch: Batch) -> tuple[Committed, int, int]:
         """Everything of the batch; what was done, and how many rows and bytes the outbox then has."""
         db = self._db
+        replaced: Counter[str] = Counter()
+        if batch.replaces:
+            replaced.update(dict(db.execute("SELECT kind, count(*) FROM outbox GROUP BY kind").fetchall()))
+            for table in ("cursors", "retries", "memory", "core", "outbox"):
+                db.execute(f"DELETE FROM {table}")  # noqa: S608  a name from this list
+            self._rows, self._bytes = 0, 0
+            # Messages were numbered before it was known what the file has; those that come are above all of them again.
+            first = min((row.seq for row in batch.outbox if row.seq), default=self._last_seq + 1)
+            db.execute("UPDATE sqlite_sequence SET seq = min(seq, ?) WHERE name = 'outbox'", (first - 1,))
         self._put("cursors", batch.cursors)
         self._delete("retries", batch.retries_deletes)
         self._put("retries", batch.retries_puts)
@@ -217,7 +257,7 @@ class Journal:
             db, self._rows - gone_rows + new_rows, self._bytes - gone_bytes + new_bytes, self._bounds
         )
         audit.append(db, batch.audit, self._bounds)
-        return Committed(seqs, lost), rows, size
+        return Committed(seqs, lost + replaced), rows, size
 
     def _map(self, table: str) -> dict[str, str]:
         found = self._db.execute(f"SELECT name, value FROM {table}")  # noqa: S608  a name from this module

@@ -6,18 +6,19 @@ published from there, acting stops (`healthy` is False), and nothing that was de
 
 import asyncio
 import itertools
+import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
 import structlog
 
-from engine.errors import JournalError
+from engine.errors import JournalDamagedError, JournalError
 from engine.facts import Fact, Retraction
 from engine.journal.backlog import add_to_backlog, shrink_backlog
 from engine.journal.fact_log import FactLog
-from engine.journal.records import Batch, Committed
+from engine.journal.records import Batch, Committed, JournalState
 from engine.journal.store import Journal
 from engine.journal.thread import JournalThread
 from engine.ports.broker import OutboxRow
@@ -36,11 +37,42 @@ CLOSE_S = 3.0
 """For writing the backlog once more and closing the file at the end: a disk that hangs must not hold the process."""
 
 
+REOPEN_S = 30.0
+"""A file that could not be opened is tried again so often."""
+
+MAX_CARRIED = 10_000
+"""Messages and audit entries that move from memory into a file."""
+
+
 class JournalWriter:
     """The journal, for the event loop. Also the outbox that the publisher drains (`engine.ports.broker.Outbox`)."""
 
-    def __init__(self, journal: Journal, clock: Clock, fact_log: FactLog | None = None) -> None:
-        """Write to an open journal; facts to a recording of their own, where there is one."""
+    def __init__(
+        self,
+        journal: Journal,
+        clock: Clock,
+        fact_log: FactLog | None = None,
+        *,
+        state: JournalState | None = None,
+        reopen: Callable[[], Journal] | None = None,
+    ) -> None:
+        """Nothing is written yet.
+
+        Args:
+            journal: open, in a file or, while that cannot be, in memory.
+            clock: for pauses, and for the first number.
+            fact_log: a recording of all facts, where there is one.
+            state: what the journal had at first.
+            reopen: opens the file anew, when it could not be written at the start or was damaged while running; None: it is not
+                tried.
+        """
+        self._reopen = reopen
+        self._reopening: asyncio.Future[Journal] | None = None
+        self._reopen_at = float("-inf") if journal.in_memory_because is None else clock.monotonic() + REOPEN_S
+        self._cursors = {} if state is None else dict(state.cursors)
+        self._memory = {} if state is None else dict(state.memory)
+        self.incomplete = False
+        """Whether a file that was just opened waits for a batch that has all there is to know (`Batch.replaces`)."""
         self._fact_log = fact_log
         self._journal = journal
         self._clock = clock
@@ -60,10 +92,11 @@ class JournalWriter:
         self._one_at_a_time = asyncio.Lock()
         self._closed = False
         self._commits: set[asyncio.Task[bool]] = set()
-        self.problem: str | None = None
+        self.problem: str | None = journal.in_memory_because
         """Why it cannot be written at present, None when it can."""
         self.lost: Counter[str] = Counter()
         """Messages lost to the bounds, by kind."""
+        self._damaged = False
 
     @property
     def healthy(self) -> bool:
@@ -111,12 +144,18 @@ class JournalWriter:
     async def _commit(self, batch: Batch, *, at_once: bool) -> bool:
         async with self._one_at_a_time:
             news = bool(batch.outbox)
+            self._cursors |= batch.cursors
+            self._memory |= batch.memory
             if self._writing is not None and self._writing[0].done():
                 self._settle()
+            await self._renew()
+            if batch.replaces:
+                batch.extend(Batch(cursors=self._cursors.copy(), memory=self._memory.copy()))
+                self.incomplete = False
             if self._backlog is not None:
                 add_to_backlog(self._backlog, batch)
                 batch = self._backlog
-            if self.hangs or not (at_once or self._clock.monotonic() >= self._retry_at):
+            if self.hangs or self.incomplete or not (at_once or self._clock.monotonic() >= self._retry_at):
                 self._backlog = batch
             elif batch:
                 self._backlog = None
@@ -149,13 +188,59 @@ class JournalWriter:
                 add_to_backlog(batch, self._backlog)
             self._backlog = batch
             self._retry_at = self._clock.monotonic() + RETRY_S
+            self._damaged = isinstance(error, JournalDamagedError) and self._reopen is not None
             self._lose(str(error))
             return
         self.lost += done.lost
         self._retry_at = float("-inf")
-        if self._backlog is None and self.problem is not None:  # else it is sound again once that is written too
+        # While there is a backlog it is sound again only once that is written too.
+        sound = self._backlog is None and not self.incomplete and self._journal.in_memory_because is None
+        if sound and self.problem is not None:
             _log.warning("journal_recovered")
             self.problem = None
+
+    async def _renew(self) -> None:
+        """Leave a damaged file for memory, and memory for a file that can be written again."""
+        if self._damaged and not self.hangs:
+            self._damaged = False
+            old, because = self._journal, str(self.problem)
+            found = None
+            with suppress(JournalError):  # what can be read of it is not lost
+                found = await self._read(MAX_CARRIED, 0)
+            self._thread.call(_close, old)
+            self._journal = Journal.in_memory(because, now=self._clock.wall())
+            if self._backlog is not None:
+                in_memory = {row.seq for row in self._backlog.outbox} | self._published()
+                self._backlog.outbox[:0] = [row for row in found or () if row.seq not in in_memory]
+            self._reopen_at = self._retry_at = float("-inf")
+        due = self._journal.in_memory_because is not None and self._clock.monotonic() >= self._reopen_at
+        if due and self._reopening is None and self._reopen is not None and not self.hangs:
+            self._reopening = self._thread.call(self._reopen)
+            await asyncio.wait({self._reopening}, timeout=ANSWER_S)
+            if not self._reopening.done():
+                self._stuck.append(self._reopening)
+        if self._reopening is None or not self._reopening.done():
+            return
+        opened, self._reopening = self._reopening, None
+        self._reopen_at = self._clock.monotonic() + REOPEN_S
+        if opened.exception() is None:
+            await self._move_to(opened.result())
+        else:
+            self.problem = str(opened.exception())
+
+    async def _move_to(self, journal: Journal) -> None:
+        """Go on in a file; what it has is replaced by the next batch that has everything."""
+        old = self._journal
+        carried = Batch(outbox=await self._thread.call(old.outbox, MAX_CARRIED))
+        carried.audit = await self._thread.call(old.audit, limit=MAX_CARRIED)
+        if self._backlog is not None:
+            add_to_backlog(carried, self._backlog)
+        self._backlog = carried
+        self._thread.call(_close, old)
+        self._journal = journal
+        self._seq = max(self._seq, journal.last_seq)
+        self.incomplete = True
+        _log.warning("journal_reopened", path=str(journal.path))
 
     def _lose(self, problem: str) -> None:
         if self.problem is None:
@@ -255,3 +340,8 @@ class JournalWriter:
                 self._thread.call(self._fact_log.write)
             await asyncio.wait({self._thread.call(self._journal.close)}, timeout=deadline_s / 2)
         self._thread.end()
+
+
+def _close(journal: Journal) -> None:
+    with suppress(sqlite3.Error):  # a damaged file may refuse even that
+        journal.close()

@@ -74,6 +74,10 @@ class Actions:
         for job in (*self.schedule.jobs.values(), *self._observed.values()):
             turn.batch.put_retry(job.id, job.to_json())
 
+    def all_jobs(self) -> dict[str, str]:
+        """Every job, as the journal has it."""
+        return {job.id: job.to_json() for job in (*self.schedule.jobs.values(), *self._observed.values())}
+
     # -- from decision to job -----------------------------------------------------------------------------------------
 
     def request(self, turn: Turn, decisions: Iterable[Decision]) -> None:

@@ -148,7 +148,7 @@ class Loop:
 
     def pause_s(self) -> float | None:
         """Seconds until something has to be done although nothing comes; None for never."""
-        if self._own_facts or self._batch:
+        if self._own_facts or self._batch or self._writer.incomplete:
             return 0.0
         moments = [self.core.next_due, self.alerts.next_due]
         if self._starts_attempts:
@@ -320,6 +320,8 @@ class Loop:
         batch.extend(Batch(core_puts=changes.puts, core_deletes=set(changes.deletes), durable=False))
         # Only what leaves the process has to survive a power failure; the rest is told again by its source.
         batch.durable = bool(batch.outbox or batch.retries_puts)
+        if self._writer.incomplete:
+            batch.extend(Batch(replaces=True, core_puts=snapshot(turn.core), retries_puts=self.actions.all_jobs()))
         committed = await self._writer.commit(batch)
         self._note_journal(turn)
         self._own_facts += self._losses.facts(turn.core, turn.now)

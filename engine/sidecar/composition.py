@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from connectors.docker.actions import PruneImages, RemoveContainer, RestartContainer
@@ -227,8 +228,13 @@ class Broker:
 
 
 @asynccontextmanager
-async def broker_of(settings: Settings, clock: Clock) -> AsyncIterator[Broker]:
+async def broker_of(settings: Settings, clock: Clock, *, folder: Path | None) -> AsyncIterator[Broker]:
     """The broker that the settings name; where they name none, one of our own is started, and stopped at the end.
+
+    Args:
+        settings: of the sidecar.
+        clock: for it.
+        folder: of our own one; None: a temporary one, as long as the state folder cannot be written.
 
     Raises:
         BrokerError: our own one cannot be started.
@@ -239,9 +245,10 @@ async def broker_of(settings: Settings, clock: Clock) -> AsyncIterator[Broker]:
         broker = _named_broker(settings)
         yield Broker(broker.where, None, broker, connect, topic, clock)
         return
-    async with EmbeddedBroker(settings.state / "broker", clock=clock, commands=mqtt.commands) as embedded:
-        own = embedded.settings(commands=mqtt.commands)
-        yield Broker(f"{embedded.url} (our own)", embedded, own, embedded.connect, topic, clock)
+    with nullcontext(str(folder)) if folder is not None else TemporaryDirectory(prefix="dockwarden-") as place:
+        async with EmbeddedBroker(Path(place), clock=clock, commands=mqtt.commands) as embedded:
+            own = embedded.settings(commands=mqtt.commands)
+            yield Broker(f"{embedded.url} (our own)", embedded, own, embedded.connect, topic, clock)
 
 
 @asynccontextmanager

@@ -17,13 +17,14 @@ from typing import Any
 
 import structlog
 
-from engine.errors import DockwardenError
+from engine.errors import DockwardenError, JournalUnavailableError
 from engine.facts import Fact, Retraction
 from engine.facts.docker import Container
 from engine.facts.timestamps import SECOND
 from engine.inference.memory import Bounds as MemoryBounds
 from engine.journal.audit_trail import explain_alert
 from engine.journal.fact_log import RECORDING_FOLDER, FactLog
+from engine.journal.files import disk_error
 from engine.journal.records import Bounds, CoreKey
 from engine.journal.store import Journal
 from engine.logparse import WantedLines
@@ -32,7 +33,7 @@ from engine.pipeline import alarm_test
 from engine.pipeline.intake import AlarmTest, StaleFacts
 from engine.pipeline.turn import Options
 from engine.ports.broker import LinkState
-from engine.ports.clock import SystemClock
+from engine.ports.clock import Clock, SystemClock
 from engine.settings import Settings
 from engine.sidecar import retained_alerts
 from engine.sidecar.banner import modes, not_read
@@ -112,9 +113,11 @@ async def serve(plan: Plan, *, deadline: ExitDeadline | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     bounds = Bounds(outbox_rows=settings.outbox_rows)
-    with Journal.open(settings.state / "journal.db", bounds=bounds, now=clock.wall()) as journal:
-        async with broker_of(settings, clock) as broker:
-            process = Process(plan, journal, broker, clock)
+    reopen = partial(Journal.open, settings.state / "journal.db", bounds=bounds, now=clock.wall())
+    with open_journal(reopen, bounds, clock) as journal:
+        broker_folder = settings.state / "broker" if journal.in_memory_because is None else None
+        async with broker_of(settings, clock, folder=broker_folder) as broker:
+            process = Process(plan, journal, broker, clock, reopen=reopen)
             if deadline is None:
                 return await process.run(stop)
             deadline.code = await process.run(stop, stopping=deadline.begin)
@@ -124,7 +127,15 @@ async def serve(plan: Plan, *, deadline: ExitDeadline | None = None) -> int:
 class Process:
     """Everything between an open journal and its end."""
 
-    def __init__(self, plan: Plan, journal: Journal, broker: Broker, clock: SteadyClock) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        journal: Journal,
+        broker: Broker,
+        clock: SteadyClock,
+        *,
+        reopen: Callable[[], Journal] | None = None,
+    ) -> None:
         """Put the parts together; nothing runs yet."""
         settings = self._settings = plan.settings
         self._plan = plan
@@ -155,6 +166,7 @@ class Process:
             freeze=freeze,
             rules_version=loaded.version,
             record=plan.record,
+            reopen=reopen,
             fact_log=FactLog(settings.state / RECORDING_FOLDER, settings.recording_bytes) if settings.recording_bytes else None,
         )
         self._boot = _boot_id()
@@ -276,6 +288,8 @@ class Process:
         for line in self._broker.hints():
             show(line)
         show(f"  ask      {self._plan.program} status, {self._plan.program} explain")
+        if self.sidecar.writer.problem:
+            show(f"  NOTE     {self.sidecar.writer.problem}")
         if self._state.recovered:
             show(f"  NOTE     {self._state.recovered}")
 
@@ -318,6 +332,20 @@ class Process:
         await sidecar.writer.close(share(0.9))
 
 
+def open_journal(reopen: Callable[[], Journal], bounds: Bounds, clock: Clock) -> Journal:
+    """The journal's file; a journal in memory while the disk does not take one: better to observe and report than not to start.
+
+    Raises:
+        JournalError: it is somebody else's, or cannot be used for a reason that does not pass.
+    """
+    try:
+        return reopen()
+    except JournalUnavailableError as error:
+        because = f"{error}; nothing is repaired, and nothing is remembered across a restart"
+        _log.critical("journal_in_memory", error=str(error))
+        return Journal.in_memory(because, bounds=bounds, now=clock.wall())
+
+
 def _boot_id() -> str:
     """Names this run of the machine, empty where the kernel does not tell."""
     try:
@@ -340,7 +368,7 @@ def state_folder(path: Path) -> Path:
     """The state folder, made when it is missing.
 
     Raises:
-        DockwardenError: it cannot be made or written.
+        DockwardenError: it cannot be made or written, for another reason than a full or read-only disk.
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -348,6 +376,8 @@ def state_folder(path: Path) -> Path:
         probe.touch()
         probe.unlink()
     except OSError as error:
+        if isinstance(disk_error("", error), JournalUnavailableError):
+            return path  # full or read-only: the journal is in memory until that has passed
         raise DockwardenError(
             f"the state folder {path} cannot be written: {error.strerror}. Name another one with --state or DOCKWARDEN_STATE."
         ) from error

@@ -45,6 +45,7 @@ def build_sidecar(
     rules_version: str = "",
     record: Callable[[Fact | Retraction], None] | None = None,
     fact_log: FactLog | None = None,
+    reopen: Callable[[], Journal] | None = None,
 ) -> Sidecar:
     """Put a sidecar together; nothing runs yet.
 
@@ -59,9 +60,10 @@ def build_sidecar(
         rules_version: names the rules in messages.
         record: gets each fact as the core takes it, for a recording.
         fact_log: the journal's own bounded recording.
+        reopen: opens the journal's file anew, when it could not be written or was damaged.
     """
     intake = Intake(options.host)
-    writer = JournalWriter(journal, clock, fact_log)
+    writer = JournalWriter(journal, clock, fact_log, state=state, reopen=reopen)
     attempts = Attempts(actions={**actions, RETRY_NOW: RetryNow()}, policy=options.policy, intake=intake, clock=clock)
     loop = Loop(
         ruleset=rules,

@@ -15,6 +15,9 @@ _log = structlog.get_logger(__name__)
 ANSWER_S = 5.0
 """Who asks has so long to take the answer."""
 
+RETRY_S = 30.0
+"""A socket that could not be made (a full or read-only disk) is tried again so often."""
+
 QUESTION_BYTES = 64 * 1024
 ANSWER_BYTES = 16 * 1024 * 1024
 """A longer line is no question, and no answer."""
@@ -31,16 +34,23 @@ class StatusSocket:
         self._answer = answer
 
     async def run(self) -> None:
-        """Serve until cancelled."""
-        self._path.unlink(missing_ok=True)
-        with _fitting(self._path) as path:
-            server = await asyncio.start_unix_server(self._serve, path, limit=QUESTION_BYTES)
-        self._path.chmod(0o600)
+        """Serve until cancelled; while the folder cannot be written, it is tried again."""
+        while True:
+            try:
+                self._path.unlink(missing_ok=True)
+                with _fitting(self._path) as path:
+                    server = await asyncio.start_unix_server(self._serve, path, limit=QUESTION_BYTES)
+                self._path.chmod(0o600)
+                break
+            except OSError as error:
+                _log.warning("status_socket_unavailable", error=str(error))
+                await asyncio.sleep(RETRY_S)
         try:
             await server.serve_forever()
         finally:
             server.close()
-            self._path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -60,7 +60,13 @@ class House:
     """A sidecar and its journal; nothing runs by itself."""
 
     def __init__(
-        self, folder: Path, text: bytes = DEAD, policy: Policy | None = None, clock: Any = None, bounds: Bounds | None = None
+        self,
+        folder: Path,
+        text: bytes = DEAD,
+        policy: Policy | None = None,
+        clock: Any = None,
+        bounds: Bounds | None = None,
+        journal: Journal | None = None,
     ) -> None:
         self.path = folder / "journal.db"
         self.text = text
@@ -69,7 +75,7 @@ class House:
         self.clock: Any = clock or FixedClock(START)
         """`FixedClock`, unless the test has another one."""
         self.steady = SteadyClock(self.clock)
-        self.journal = Journal.open(self.path, now=self.clock.wall())
+        self.journal = journal or Journal.open(self.path, now=self.clock.wall())
         self.outcomes: dict[str, list[Outcome]] = {}
         self.attempts: list[str] = []
         """Containers tried, in order."""
@@ -83,6 +89,7 @@ class House:
             options=Options(host="h1", policy=self.policy, bounds=self.bounds),
             freeze=self.freeze,
             rules_version="v1",
+            reopen=lambda: Journal.open(self.path, now=START),
         )
         self.intake = self.sidecar.intake
         self.writer = self.sidecar.writer

@@ -1,6 +1,7 @@
 """The loop: what a batch leads to is kept before it leaves, and a death at any moment neither loses nor doubles it."""
 
 import asyncio
+import json
 import threading
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -15,9 +16,11 @@ from engine.guardrails import Policy
 from engine.inference.memory import Bounds
 from engine.journal import writer as writer_module
 from engine.journal.records import Batch, Committed
-from engine.journal.writer import RETRY_S
+from engine.journal.store import Journal
+from engine.journal.writer import REOPEN_S, RETRY_S
 from engine.pipeline import actions
-from engine.pipeline.intake import RulesAccepted
+from engine.pipeline.intake import JournalNote, RulesAccepted
+from engine.pipeline.jobs import Job
 from engine.pipeline.schedule import BLOCKED_RECHECK_S
 from engine.ports.actions import Outcome
 from tests.lab.waiting import until
@@ -473,6 +476,94 @@ class TestHangingDisk:
         house.clock.advance(BLOCKED_RECHECK_S)
         await house.act()
         assert house.attempts == [cid(1)]
+
+
+class TestNoFile:
+    """The journal's file is damaged while it runs, or could not be opened at the start."""
+
+    async def test_damage_while_running_costs_the_file_and_nothing_else(self, house: House) -> None:
+        """A fresh file has all that is known, acting goes on, and a restart does not draw the same conclusions again."""
+        house.outcomes[cid(1)] = [BUSY]
+        await house.intake.put(JournalNote(memory={"rules": "the last good ones"}))
+        await house.emit(container(1), cursor="42")
+        await house.act()
+        _damage(house)
+        await house.emit(container(2))
+        for _ in range(3):
+            await house.turn()
+        assert house.writer.healthy
+        assert list(house.path.parent.glob("journal.db.damaged-*"))
+        house.clock.advance(BLOCKED_RECHECK_S)
+        await house.act()
+        assert house.attempts == [cid(1), cid(2)]
+        assert {row.kind for row in await house.writer.batch(100)} >= {"alert", "action"}
+        after = await house.restarted()
+        state = after.journal.load()
+        assert state.cursors == {"docker": "42"}
+        assert state.memory["rules"] == "the last good ones"
+        assert [job.attempts_made for job in after.jobs.values()] == [1]
+        await after.emit(container(1), container(2))
+        assert [key for status, key in after.alerts() if key == cid(2) and status == "firing"] == [cid(2)]
+        await after.writer.close()
+
+    async def test_without_a_file_it_observes_and_goes_on_in_one_as_soon_as_it_can(self, tmp_path: Path) -> None:
+        """Alerts go out, nothing is done, it is reported; then the file has everything and what waited is done."""
+        blocked = tmp_path / "journal.db"
+        blocked.mkdir()
+        house = House(tmp_path, journal=Journal.in_memory("the disk is full", now=START))
+        await house.emit(container(1), cursor="7")
+        await house.act()
+        assert house.attempts == []
+        assert [row.kind for row in await house.writer.batch(10)] == ["alert"]
+        await house.turn()
+        told = house.loop.core.memory.get(("source", "journal"))
+        assert told is not None
+        assert (told.values["status"], told.values["error"]) == ("lost", "the disk is full")
+        house.clock.advance(REOPEN_S)
+        await house.turn()
+        assert house.writer.problem is not None
+        blocked.rmdir()
+        house.clock.advance(REOPEN_S)
+        for _ in range(3):
+            await house.turn()
+        assert house.writer.healthy
+        house.clock.advance(BLOCKED_RECHECK_S)
+        await house.act()
+        assert house.attempts == [cid(1)]
+        await house.die()
+        with Journal.open(tmp_path / "journal.db") as journal:
+            assert journal.load().cursors == {"docker": "7"}
+            assert [row.kind for row in journal.outbox(10)] == ["alert", "action"]
+            assert [row.verdict for row in journal.audit() if row.kind == "action"] == ["scheduled", "done"]
+
+    async def test_what_an_older_process_left_in_the_file_does_not_come_back(self, house: House, tmp_path: Path) -> None:
+        """It could not be read at the start, so the world went on without it: its jobs and alerts are of the past."""
+        await house.emit(container(1))
+        await house.die()
+        after = House(tmp_path, journal=Journal.in_memory("the disk is full", now=START))
+        await after.emit(container(2))
+        after.freeze.set()
+        after.clock.advance(REOPEN_S)
+        for _ in range(3):
+            await after.turn()
+        assert after.writer.healthy
+        await after.die()
+        with Journal.open(tmp_path / "journal.db") as journal:
+            state = journal.load()
+            assert [Job.from_json(text).target for text in state.retries.values()] == [cid(2)]
+            assert not any(cid(1) in key for _, key in state.core)
+            assert [json.loads(row.payload)["data"]["key"] for row in journal.outbox(10)] == [cid(2)]
+
+
+def _damage(house: House) -> None:
+    """Write over the journal's pages, past SQLite."""
+    house.journal._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    house.journal._db.execute("PRAGMA cache_size = 0")
+    house.journal._db.execute("PRAGMA shrink_memory")
+    with house.path.open("r+b") as file:
+        size = file.seek(0, 2)
+        file.seek(4096)
+        file.write(b"\xff" * (size - 4096))
 
 
 class TestRules:

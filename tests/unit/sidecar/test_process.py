@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from engine.errors import DockwardenError, JournalError, JournalUnavailableError
 from engine.journal import Journal
 from engine.pipeline.loop import Loop
 from engine.ports.actions import Outcome
@@ -24,7 +26,7 @@ from engine.rules.reader import RuleTexts
 from engine.settings import Settings
 from engine.sidecar import process as process_module
 from engine.sidecar.composition import broker_of
-from engine.sidecar.process import Plan, Process, known_containers, serve
+from engine.sidecar.process import Plan, Process, known_containers, serve, state_folder
 from engine.sidecar.rule_reload import Start
 from engine.sidecar.rule_source import LoadedRules
 from engine.sidecar.steady_clock import SteadyClock
@@ -96,7 +98,7 @@ async def test_it_ends_in_order_and_in_bounded_time(tmp_path: Path) -> None:
     place, stop = Place(tmp_path), asyncio.Event()
     with Journal.open(tmp_path / "journal.db") as journal:
         clock = SteadyClock(SYSTEM)
-        async with broker_of(place.settings, clock) as broker:
+        async with broker_of(place.settings, clock, folder=None) as broker:
             process = Process(place.plan, journal, broker, clock)
             await process.sidecar.intake.sink("docker").put([container(1)], cursor="42")
             stop.set()
@@ -148,7 +150,7 @@ async def test_it_ends_in_time_whatever_hangs(tmp_path: Path, monkeypatch: pytes
     place, stop, released, gate = Place(tmp_path), asyncio.Event(), asyncio.Event(), threading.Event()
     with Journal.open(tmp_path / "journal.db") as journal:
         clock = SteadyClock(SYSTEM)
-        async with broker_of(place.settings, clock) as broker:
+        async with broker_of(place.settings, clock, folder=None) as broker:
             process = Process(place.plan, journal, broker, clock)
             process._connectors = replace(process._connectors, sources=(_StubbornSource(released),))
             process.sidecar.attempts._actions = {"remove_container": _StubbornAction(released)}
@@ -181,6 +183,41 @@ def test_a_thread_that_hangs_does_not_hold_the_process() -> None:
         "deadline.begin()\n"
     )
     assert subprocess.run([sys.executable, "-c", script], timeout=30, check=False, capture_output=True).returncode == 7
+
+
+async def test_on_a_disk_that_is_full_or_read_only_it_starts_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is remembered and nothing repaired, but it observes and reports; an error of whoever set it up is one still."""
+
+    def refuse(path: Path, **_more: object) -> Journal:
+        raise JournalUnavailableError(f"cannot open the journal {path}: no room")
+
+    monkeypatch.setattr(Journal, "open", refuse)
+    place = Place(tmp_path, OSError("the rules folder has gone"))
+    assert await asyncio.wait_for(serve(place.plan), 30.0) == 1
+    assert any(line.startswith("  NOTE") and "no room; nothing is repaired" in line for line in place.shown)
+
+    def busy(path: Path, **_more: object) -> Journal:
+        raise JournalError(f"{path}: another dockwarden writes this journal")
+
+    monkeypatch.setattr(Journal, "open", busy)
+    with pytest.raises(JournalError, match="another"):
+        await serve(place.plan)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EIO])
+def test_a_state_folder_that_the_disk_refuses_is_no_error_of_the_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """A folder that may not be written is one, and the message says what to do."""
+
+    def refuse(_path: Path, **_more: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    assert state_folder(tmp_path) == tmp_path
+    code = errno.EACCES
+    with pytest.raises(DockwardenError, match="--state"):
+        state_folder(tmp_path)
 
 
 async def test_a_loop_that_fails_does_not_keep_the_rest_from_being_stopped(
