@@ -28,6 +28,11 @@ log = structlog.get_logger(__name__)
 
 _DYING = ("removing", "dead")
 _SHARE = 50
+_UNANSWERED_S = 10.0
+_UNANSWERED_LONGEST_S = 1_200.0
+_UNANSWERED_COUNTED = 10
+"""Pauses of a container whose inspection is not answered: from ten seconds, doubled, to twenty minutes; thirty calls a night."""
+
 _SLICE = 500
 """Facts handed over at once: a list of 6,000 must not keep an event waiting for all of them."""
 
@@ -86,6 +91,8 @@ class DockerListing:
         self._status = SourceStatus(self.name, emitted_by="docker", immediate=True)
         self._watchlist = Watchlist()
         self._filter_works = True
+        self._unanswered: dict[str, tuple[int, float]] = {}
+        """Containers whose inspection was given up: how often in a row, and when it is tried again."""
         self._took_s = 0.0
         """Seconds the last list of the dying took."""
 
@@ -170,8 +177,10 @@ class DockerListing:
             async with gate:
                 return await self._inspected(container)
 
-        if containers:
-            results = await asyncio.gather(*(one(container) for container in containers))
+        now = self._clock.monotonic()
+        due = [container for container in containers if now >= self._unanswered.get(container, (0, now))[1]]
+        if due:
+            results = await asyncio.gather(*(one(container) for container in due))
             await self._put(sink, [change for result in results for change in result])
 
     async def _inspected(self, container: str) -> list[Change]:
@@ -180,10 +189,22 @@ class DockerListing:
             async with asyncio.timeout(self._settings.inspect_timeout):
                 detail = await self._docker.inspect(container)
         except TimeoutError:
+            self._note_unanswered(container)
             return []
         except DockerError as error:
+            if error.kind == "timeout":
+                self._note_unanswered(container)
             return self._book.apply_gone(mark, container) if error.kind == "not_found" else []
+        self._unanswered.pop(container, None)
         return self._book.apply_detail(mark, detail)
+
+    def _note_unanswered(self, container: str) -> None:
+        """Docker goes on with the call, waiting for the container's lock: each further one would wait behind it."""
+        count = self._unanswered.get(container, (0, 0.0))[0]
+        pause = min(_UNANSWERED_S * 2**count, _UNANSWERED_LONGEST_S)
+        self._unanswered[container] = (min(count + 1, _UNANSWERED_COUNTED), self._clock.monotonic() + pause)
+        for known in self._unanswered.keys() - set(self._book):
+            del self._unanswered[known]
 
     async def _put(self, sink: Sink, changes: Iterable[Change]) -> None:
         facts = self._book.still_true(changes)

@@ -12,8 +12,8 @@ from connectors.docker.containers.resync import Resync
 from connectors.docker.events.lookup import Lookup
 from connectors.docker.events.source import DockerEvents, EventSettings
 from connectors.docker.fake import FakeDocker
-from engine.ports.docker import ContainerSummary
-from tests.clocks import SYSTEM
+from engine.ports.docker import ContainerDetail, ContainerSummary
+from tests.clocks import SYSTEM, FixedClock
 from tests.contract.docker.watching import RecordingSink
 from tests.lab.waiting import until
 
@@ -60,3 +60,44 @@ async def test_an_engine_that_stays_away_is_logged_once_by_each_source() -> None
         await asyncio.gather(*tasks, return_exceptions=True)
     lost = [entry["source"] for entry in logs if entry["event"] == "source_lost"]
     assert sorted(lost) == ["docker", "docker_listing"]
+
+
+async def test_a_container_whose_inspection_hangs_is_asked_seldom() -> None:
+    """Each call given up goes on in Docker; others' inspections are answered all the while, and when it is, all is as before."""
+    docker = FakeDocker()
+    hung, other = docker.create("true"), docker.create("true")
+    for container in (hung, other):
+        docker.begin_removal(container)
+    docker.hang(f"inspect {hung}")
+    asked: list[str] = []
+    inspect = docker.inspect
+
+    async def counted(container: str) -> ContainerDetail:
+        asked.append(container)
+        return await inspect(container)
+
+    docker.inspect = counted  # type: ignore[method-assign]  # counted
+    clock, sink = Night(), RecordingSink()
+    listing = DockerListing(
+        docker,
+        ContainerBook(),
+        Resync(),
+        clock=clock,
+        settings=ListingSettings(round=0.001, longest_round=0.001, inspect_timeout=0.002),
+    )
+    task = asyncio.create_task(listing.run(sink, None), name="listing")
+    try:
+        await until(lambda: asked.count(other) > 50, what="the other one's inspections", within_s=20)
+        assert asked.count(hung) <= 12
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+class Night(FixedClock):
+    """Each time it is looked at, half a second has passed."""
+
+    def monotonic(self) -> float:
+        """See the port."""
+        self.seconds += 0.5
+        return self.seconds

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from functools import partial
 
 import pytest
 
@@ -30,6 +31,23 @@ async def test_a_stuck_call_holds_up_nobody() -> None:
     assert [thread.name for thread in threading.enumerate()].count("stuck-one") == 1
     gate.set()
     await until(lambda: not worker.stuck, what="the stuck call to return")
+    assert await worker.run(lambda: 2, timeout_s=5) == 2
+
+
+async def test_a_stuck_call_is_replaced_a_bounded_number_of_times() -> None:
+    """A worker with spare threads goes on beside calls that are stuck; when all are, it refuses until they return."""
+    worker, gate = Worker("spared", spares=2), threading.Event()
+    for stuck in range(2):
+        with pytest.raises(TimeoutError):
+            await worker.run(lambda: gate.wait(30), timeout_s=0.02)
+        assert await worker.run(partial(int, stuck), timeout_s=5) == stuck
+    with pytest.raises(TimeoutError):
+        await worker.run(lambda: gate.wait(30), timeout_s=0.02)
+    with pytest.raises(SourceError, match="spared"):
+        await worker.run(lambda: 1, timeout_s=1)
+    assert [thread.name for thread in threading.enumerate()].count("spared") == 3
+    gate.set()
+    await until(lambda: not worker.stuck, what="the stuck calls to return")
     assert await worker.run(lambda: 2, timeout_s=5) == 2
 
 
