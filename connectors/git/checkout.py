@@ -16,12 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from connectors.git.client import GitError, git
+from engine.ports.rules import DIRTY, Checkout
 
 CALL_S = 2.0
 """A name for what is in force must not hold up its coming into force; the call takes some 3 ms."""
-
-DIRTY = "-dirty"
-"""Follows the commit when files of the folder are not as they are in it, as in `git describe --dirty`."""
 
 _SMALL = 4096
 _PACKED_REFS = 16 * 1024 * 1024
@@ -29,14 +27,6 @@ _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
 _REF = re.compile(r"refs/[A-Za-z0-9][A-Za-z0-9_./-]{0,250}\Z")
 _LINK = b"120000"
 _SHA256_SETTINGS = "[core]\n\trepositoryformatversion = 1\n[extensions]\n\tobjectformat = sha256\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Checkout:
-    """`commit` in full, with `-dirty` where that is so. `log` grows with every commit, checkout and reset."""
-
-    commit: str
-    log: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +67,6 @@ async def checkout_of(
     except (GitError, OSError, ValueError):
         return None
     return Checkout(commit + ("" if same else DIRTY), place.git_dir / "logs" / "HEAD")
-
-
-def short(commit: str) -> str:
-    """For people: enough of it to find it by."""
-    return commit[:12] + (DIRTY if commit.endswith(DIRTY) else "")
 
 
 def _place(folder: Path) -> _Place | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from connectors.git.client import CALL_S, Address, GitError, git
-from engine.errors import DockwardenError
+from engine.errors import RulesError
 
 _CANDIDATE = "refs/dockwarden/candidate"
 _TAKEN = "refs/dockwarden/taken"
@@ -23,7 +23,7 @@ _FILE_BYTES = (1 << 20) + 1
 """One byte more than a rules file may have, so that the check sees that it is too large."""
 
 
-class RefusedCommitError(DockwardenError):
+class RefusedCommitError(RulesError):
     """A commit that must not be taken; the message names it and says why."""
 
 

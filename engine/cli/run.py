@@ -13,6 +13,7 @@ from engine.cli.targets import chosen_rules
 from engine.logging import set_up
 from engine.replay.recording import RecordingWriter
 from engine.settings import load_settings
+from engine.sidecar.composition import RulesGit
 from engine.sidecar.process import ExitDeadline, Plan, serve, state_folder
 from engine.sidecar.rule_reload import rules_at_start
 
@@ -26,7 +27,7 @@ def run_sidecar(*, config: Path | None, rules: Path | None, state: Path | None, 
     settings = load_settings(config, _over(rules, state, act))
     set_up(settings.log_format, background=True)
     state_folder(settings.state)
-    start = rules_at_start(chosen_rules(settings), settings)
+    start = rules_at_start(chosen_rules(settings), settings, RulesGit())
     with (
         RecordingWriter(record) if record is not None else nullcontext() as recording,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,

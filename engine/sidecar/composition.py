@@ -1,7 +1,7 @@
-"""The composition root: settings in, connectors put together out. Beside it only `rule_source` knows one: the reader of Git."""
+"""The composition root: settings in, connectors put together out. The only module of the engine that imports them."""
 
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,6 +18,9 @@ from connectors.docker.containers.resync import Resync
 from connectors.docker.events.lookup import Lookup
 from connectors.docker.events.source import DockerEvents
 from connectors.docker.health.source import DockerHealth, HealthSettings
+from connectors.git.checkout import checkout_of
+from connectors.git.client import Address
+from connectors.git.repository import RulesRepository
 from connectors.host.daemon import find_daemon
 from connectors.host.disks import STANDARD_PATHS, DiskUsage
 from connectors.host.files import OpenFiles
@@ -49,6 +52,7 @@ from engine.messages.topics import host_topic, reply_topic
 from engine.ports.actions import Action
 from engine.ports.broker import AlertRecords, CommandHandler, LinkState, Publisher, StatusSource
 from engine.ports.clock import Clock
+from engine.ports.rules import Checkout
 from engine.ports.sources import FactSource
 from engine.settings import Settings
 
@@ -360,3 +364,19 @@ class _Daemon:
             if error.kind == "not_found":
                 return "gone"
             raise
+
+
+class RulesGit:
+    """Git, for the source of rules (`engine.ports.rules.Git`)."""
+
+    def shown(self, address: str) -> str:
+        """An address without its secret."""
+        return Address.parse(address).url
+
+    def branch(self, folder: Path, *, address: str, ref: str, signed: bool) -> RulesRepository:
+        """A branch or tag, kept as a copy in a folder."""
+        return RulesRepository(folder, address=address, ref=ref, signed=signed)
+
+    async def checkout_of(self, folder: Path, files: Mapping[str, bytes], *, belongs: Callable[[str], bool]) -> Checkout | None:
+        """What a folder was checked out from."""
+        return await checkout_of(folder, files, belongs=belongs)

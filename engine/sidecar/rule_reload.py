@@ -20,6 +20,7 @@ from engine.journal.records import AuditRow
 from engine.logparse import Wanted, WantedLines
 from engine.pipeline.intake import Intake, JournalNote, RulesAccepted
 from engine.ports.clock import Clock
+from engine.ports.rules import Git
 from engine.rules.log_lines import wanted_lines
 from engine.rules.model import RuleSet
 from engine.settings import Settings
@@ -44,14 +45,14 @@ class Start:
     problem: tuple[Problem, str] | None = None
 
 
-def rules_at_start(place: Path, settings: Settings) -> Start:
+def rules_at_start(place: Path, settings: Settings, git: Git) -> Start:
     """The rules that the settings name; those that were in force last when these must not or cannot be used.
 
     Raises:
         RulesError: they must not be used, and there are no last good ones; the message is the whole report.
         DockwardenError: they cannot be read, likewise.
     """
-    return asyncio.run(_at_start(source_of(place, settings), settings.state))
+    return asyncio.run(_at_start(source_of(place, settings, git), settings.state))
 
 
 async def _at_start(source: RuleSource, state: Path) -> Start:

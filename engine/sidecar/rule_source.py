@@ -10,10 +10,8 @@ from typing import Protocol
 
 from watchfiles import awatch
 
-from connectors.git.checkout import checkout_of, short
-from connectors.git.client import Address
-from connectors.git.repository import RefusedCommitError, RulesRepository
 from engine.errors import RulesError, SourceError
+from engine.ports.rules import Git, short_commit
 from engine.rules.findings import Finding, Report
 from engine.rules.model import RuleSet
 from engine.rules.overrides import layers
@@ -47,7 +45,7 @@ class LoadedRules:
     @property
     def version(self) -> str:
         """Hash of the rules, and the commit they are of: stands in the status, in every alert and in the audit."""
-        return self.ruleset.version[:12] + (f"@{short(self.commit)}" if self.commit else "")
+        return self.ruleset.version[:12] + (f"@{short_commit(self.commit)}" if self.commit else "")
 
 
 class UnusableRulesError(RulesError):
@@ -69,7 +67,7 @@ def usable(where: str, texts: RuleTexts, report: Report, commit: str = "") -> Lo
         RulesError: there are none.
     """
     checked = texts.check(report)
-    of = f" at commit {short(commit)}" if commit else ""
+    of = f" at commit {short_commit(commit)}" if commit else ""
     if checked.ruleset is None:
         raise UnusableRulesError(f"the rules in {where}{of} cannot be used", checked.findings)
     if not checked.ruleset.rules:
@@ -99,17 +97,17 @@ class RuleSource(Protocol):
         """Says when to read again, without end."""
 
 
-def source_of(folder: Path, settings: Settings) -> RuleSource:
+def source_of(folder: Path, settings: Settings, git: Git) -> RuleSource:
     """The folder, or, where the settings name a branch or tag, the repository there.
 
     Raises:
         RulesError: there can be no such repository.
     """
     if not settings.repo.ref:
-        if (shown := Address.parse(address_of(folder)).url) != address_of(folder):
+        if (shown := git.shown(address_of(folder))) != address_of(folder):
             raise RulesError(f"{shown} is an address: name its branch or tag in the settings (repo.ref)")
-        return FolderSource(folder, layers(settings.host, settings.repo.groups))
-    return GitSource(address_of(folder), settings)
+        return FolderSource(folder, layers(settings.host, settings.repo.groups), git)
+    return GitSource(address_of(folder), settings, git)
 
 
 def address_of(place: Path) -> str:
@@ -122,9 +120,10 @@ def address_of(place: Path) -> str:
 class FolderSource:
     """A folder of files, of a Git checkout perhaps: the commit is then told, and changes nothing else."""
 
-    def __init__(self, folder: Path, override_layers: tuple[str, ...]) -> None:
+    def __init__(self, folder: Path, override_layers: tuple[str, ...], git: Git) -> None:
         self._folder = folder
         self._layers = override_layers
+        self._git = git
         self._log: Path | None = None
         self._seen: object = None
 
@@ -139,7 +138,7 @@ class FolderSource:
         report = Report()
         texts = await asyncio.to_thread(read_texts, self._folder, self._layers, report)
         files = {Path(name).relative_to(self._folder).as_posix(): data for name, data in (*texts.rules, *texts.overrides)}
-        checkout = await checkout_of(self._folder, files, belongs=_is_read)
+        checkout = await self._git.checkout_of(self._folder, files, belongs=_is_read)
         log = checkout.log if checkout is not None else None
         if log != self._log:
             self._log = log
@@ -201,24 +200,17 @@ def _size(log: Path | None) -> int:
 class GitSource:
     """A branch or tag of a repository."""
 
-    def __init__(self, address: str, settings: Settings) -> None:
+    def __init__(self, address: str, settings: Settings, git: Git) -> None:
         repo = settings.repo
         self._every_s = repo.every_s
         self._folder = repo.folder
         self._layers = layers(settings.host, repo.groups)
-        self.where = f"{Address.parse(address).url} ({repo.ref})"
-        try:
-            self._repository = RulesRepository(settings.state / "rules.git", address=address, ref=repo.ref, signed=repo.signed)
-        except RefusedCommitError as error:
-            raise RulesError(str(error)) from error
+        self.where = f"{git.shown(address)} ({repo.ref})"
+        self._repository = git.branch(settings.state / "rules.git", address=address, ref=repo.ref, signed=repo.signed)
 
     async def read(self) -> LoadedRules:
         """Fetch, and check the files of the commit."""
-        try:
-            commit = await self._repository.fetch()
-        except RefusedCommitError as error:
-            raise RulesError(str(error)) from error
-        return await self._of(commit)
+        return await self._of(await self._repository.fetch())
 
     async def in_force(self) -> LoadedRules:
         """The rules of the commit that was in force last, without asking the repository.

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from connectors.git.checkout import Checkout, checkout_of, short
+from connectors.git.checkout import checkout_of
 from connectors.git.repository import RulesRepository
+from engine.ports.rules import Checkout, short_commit
 from tests.unit.git.repo import Repo
 
 
@@ -38,7 +39,7 @@ async def test_what_is_not_as_committed_is_told(tmp_path: Path, file: str, dirty
     (tmp_path / file).write_text("changed")
     found = await look(tmp_path / "rules")
     assert found is not None
-    assert short(found.commit) == commit[:12] + ("-dirty" if dirty else "")
+    assert short_commit(found.commit) == commit[:12] + ("-dirty" if dirty else "")
 
 
 async def test_a_file_that_is_missing_makes_it_dirty(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from engine.pipeline.intake import RulesAccepted
 from engine.rules.model import RuleSet
 from engine.rules.reader import RuleTexts
 from engine.settings import RulesRepo, Settings
+from engine.sidecar.composition import RulesGit
 from engine.sidecar.last_good_rules import MAX_CHARS, NAME, last_good, to_json
 from engine.sidecar.rule_reload import Start, _at_start, follow_rules
 from engine.sidecar.rule_source import FolderSource, GitSource, LoadedRules, address_of, source_of
@@ -91,7 +92,7 @@ def _says(house: House, *parts: str) -> bool:
 
 
 async def _started(folder: Path, tmp_path: Path, /, **repo: Any) -> Start:
-    return await _at_start(source_of(folder, _settings(tmp_path, **repo)), tmp_path)
+    return await _at_start(source_of(folder, _settings(tmp_path, **repo), RulesGit()), tmp_path)
 
 
 async def test_a_good_change_is_in_force_within_a_second(tmp_path: Path) -> None:
@@ -240,10 +241,10 @@ def test_a_url_survives_being_a_path(tmp_path: Path) -> None:
     assert address_of(Path("https://git.example.org/team/rules.git")) == "https://git.example.org/team/rules.git"
     assert address_of(Path("git@example.org:team/rules.git")) == "git@example.org:team/rules.git"
     assert address_of(Path("/srv/rules")) == "/srv/rules"
-    assert isinstance(source_of(Path("/srv/rules"), _settings(tmp_path)), FolderSource)
-    assert isinstance(source_of(Path("/srv/rules"), _settings(tmp_path, ref="main")), GitSource)
+    assert isinstance(source_of(Path("/srv/rules"), _settings(tmp_path), RulesGit()), FolderSource)
+    assert isinstance(source_of(Path("/srv/rules"), _settings(tmp_path, ref="main"), RulesGit()), GitSource)
     with pytest.raises(RulesError):
-        source_of(Path("/srv/rules"), _settings(tmp_path, ref="--x"))
+        source_of(Path("/srv/rules"), _settings(tmp_path, ref="--x"), RulesGit())
 
 
 async def test_the_good_rules_are_in_the_journal(tmp_path: Path) -> None:
