@@ -47,7 +47,7 @@ class Journal:
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
-        self.journalctl = ["nsenter", "--target", str(pid), "--mount", "journalctl"]
+        self.journalctl = ["nsenter", "--target", str(pid), "--mount", "--root", "journalctl"]
         self.socket = f"/proc/{pid}/root/run/systemd/journal/socket"
         self._stream: socket.socket | None = None
 

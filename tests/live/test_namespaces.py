@@ -73,7 +73,7 @@ class Root:
     async def use(self, holder: int, folder: Path | None = None) -> subprocess.Popen[bytes]:
         """Start a process in the holder's namespace whose directory is in the mount, which keeps it busy."""
         place = str(folder or self.shm)
-        enter = ("nsenter", f"--target={holder}", "--mount", "sh", "-c", 'cd "$1" && exec sleep infinity', "sh", place)
+        enter = ("nsenter", f"--target={holder}", "--mount", "--root", "sh", "-c", 'cd "$1" && exec sleep infinity', "sh", place)
         user = launch(*enter, at_our_end="KILL")
         self.processes.append(user)
         comm = Path(f"/proc/{user.pid}/comm")
