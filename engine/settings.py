@@ -72,6 +72,7 @@ class Probes(_Group):
         default=("calico-*", "bird*", "felix*", "kube-proxy", "coredns", "dockerd", "containerd", "etcd"),
         description="Names of processes that are always told of (glob); others once they use half of their limit.",
     )
+    storage_s: float = Field(default=300.0, ge=10, description="Images and unused volumes, by two lists.")
     usage_s: float = Field(
         default=15.0, ge=1, description="Memory, processor and processes of containers against limits; pressure."
     )

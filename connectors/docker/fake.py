@@ -19,7 +19,7 @@ from connectors.sources.text import clean_labels
 from engine.errors import DockerError
 from engine.facts.docker import ContainerStatus
 from engine.ports.clock import Clock, SystemClock, event_time
-from engine.ports.docker import ContainerDetail, ContainerSummary, DockerInfo, DockerVersion, Pruned
+from engine.ports.docker import ContainerDetail, ContainerSummary, DockerInfo, DockerVersion, ImageSummary, Pruned, VolumeSummary
 
 REMEMBERED = 256
 """Events Docker remembers, of all types (daemon/events/events.go, eventsLimit)."""
@@ -49,6 +49,7 @@ class _State:
     go_on: asyncio.Event = field(default_factory=asyncio.Event)
     down: str = ""
     dangling: int = 0
+    unused_volumes: list[str] = field(default_factory=list)
     created: int = 0
     nano: int = 0
 
@@ -152,6 +153,16 @@ class FakeDocker:
         await self._call("prune")
         count, self._state.dangling = self._state.dangling, 0
         return Pruned(count=count, bytes=count * 1_000_000)
+
+    async def list_images(self) -> list[ImageSummary]:
+        """See the port."""
+        await self._call("images")
+        return [ImageSummary(f"sha256:{number:064x}", (), 1_000_000, None) for number in range(self._state.dangling)]
+
+    async def list_unused_volumes(self) -> list[VolumeSummary]:
+        """See the port."""
+        await self._call("volumes")
+        return [VolumeSummary(name, "local", None) for name in self._state.unused_volumes]
 
     @asynccontextmanager
     async def events(self, *, since: str) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -300,6 +311,10 @@ class FakeDocker:
             if queue.full():
                 queue.get_nowait()
             queue.put_nowait(None)
+
+    def add_unused_volume(self, name: str) -> None:
+        """A volume that no container uses."""
+        self._state.unused_volumes.append(name)
 
     def add_dangling_images(self, count: int) -> None:
         """Images that nothing uses."""

@@ -103,6 +103,41 @@ class DaemonChange(EventFact):
     new: str = ""
 
 
+class Image(StateFact):
+    """An image of this host: of those without a name all, of the others the largest."""
+
+    KIND: ClassVar[str] = "image"
+    KEY: ClassVar[tuple[str, ...] | None] = ("id",)
+
+    id: str
+    tags: list[str] = Field(default_factory=list, description="Its names.")
+    dangling: bool = Field(default=False, description="It has no name any more: a later build or pull took it.")
+    size_bytes: int = Field(default=0, description="Layers that it shares with others included.")
+    created_at: UtcTime | None = None
+
+
+class Volume(StateFact):
+    """A volume that no container uses, stopped ones included."""
+
+    KIND: ClassVar[str] = "volume"
+    KEY: ClassVar[tuple[str, ...] | None] = ("name",)
+
+    name: str
+    driver: str = ""
+    created_at: UtcTime | None = None
+
+
+class DockerStorage(StateFact):
+    """What images and volumes take, in sum."""
+
+    KIND: ClassVar[str] = "docker_storage"
+
+    images: int = 0
+    dangling_images: int = Field(default=0, description="Images without a name.")
+    dangling_bytes: int = Field(default=0, description="What they take at most: layers that images share count for each.")
+    unused_volumes: int = Field(default=0, description="Volumes that no container uses.")
+
+
 class MountLeak(StateFact):
     """A mount that belongs to one container, seen in the mount namespace of another."""
 

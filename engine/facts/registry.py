@@ -10,7 +10,7 @@ from pydantic_core import from_json
 
 from engine.errors import BadFactError
 from engine.facts.base import Fact, Retraction, StateFact
-from engine.facts.docker import Container, ContainerEvent, Daemon, DaemonChange, MountLeak
+from engine.facts.docker import Container, ContainerEvent, Daemon, DaemonChange, DockerStorage, Image, MountLeak, Volume
 from engine.facts.host import ContainerUsage, Disk, Host, HostChange, Pressure, ProcessFiles, Sockets, Source
 from engine.facts.logs import DaemonLog, KernelEvent, KubeletEvent, LogLine
 from engine.facts.outcomes import ActionResult, Alert
@@ -25,6 +25,9 @@ BUILT_IN: tuple[type[Fact], ...] = (
     KubeletEvent,
     LogLine,
     MountLeak,
+    Image,
+    Volume,
+    DockerStorage,
     Disk,
     ProcessFiles,
     ContainerUsage,

@@ -88,6 +88,31 @@ class Pruned:
     """Bytes that are free again."""
 
 
+@dataclass(frozen=True, slots=True)
+class ImageSummary:
+    """An image as a list has it."""
+
+    id: str
+    tags: tuple[str, ...]
+    size: int
+    """Bytes, layers that it shares with others included."""
+    created_at: datetime | None
+
+    @property
+    def dangling(self) -> bool:
+        """It has no name any more: a later build or pull took it."""
+        return not self.tags
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeSummary:
+    """A volume as a list has it."""
+
+    name: str
+    driver: str
+    created_at: datetime | None
+
+
 class DockerApi(Protocol):
     """One connection to Docker. Each call is bounded in time by itself, except `events`."""
 
@@ -130,6 +155,12 @@ class DockerApi(Protocol):
 
     async def prune_images(self) -> Pruned:
         """Remove images that have no name and that no container uses."""
+
+    async def list_images(self) -> list[ImageSummary]:
+        """All images that have a name or did have one; layers in between are left out."""
+
+    async def list_unused_volumes(self) -> list[VolumeSummary]:
+        """Volumes that no container uses, stopped ones included."""
 
     def events(self, *, since: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """The event stream: bytes as they come, JSON objects separated by newlines, cut anywhere.

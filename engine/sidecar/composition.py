@@ -18,6 +18,7 @@ from connectors.docker.containers.resync import Resync
 from connectors.docker.events.lookup import Lookup
 from connectors.docker.events.source import DockerEvents
 from connectors.docker.health.source import DockerHealth, HealthSettings
+from connectors.docker.storage import StorageLists
 from connectors.git.checkout import checkout_of
 from connectors.git.client import Address
 from connectors.git.repository import RulesRepository
@@ -150,6 +151,7 @@ def compose(
         ),
         DiskUsage(disk_paths, clock=clock, interval_s=settings.probes.disk_s),
         files,
+        StorageLists(look, clock=clock, interval_s=settings.probes.storage_s),
         UsageProbe(lambda: _running(book), clock=clock, interval_s=settings.probes.usage_s),
         SocketUsage(clock=clock, interval_s=settings.probes.sockets_s),
         HostIdentity(clock=clock),

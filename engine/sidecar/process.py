@@ -66,7 +66,20 @@ ALARM_TEST_LOOK_S = 600.0
 """How long at most until it is looked again whether a test alarm is due."""
 
 RELISTED_KINDS = frozenset(
-    {"process_files", "container_usage", "pressure", "disk", "sockets", "source", "daemon", "host", "mount_leak"}
+    {
+        "process_files",
+        "container_usage",
+        "pressure",
+        "image",
+        "volume",
+        "docker_storage",
+        "disk",
+        "sockets",
+        "source",
+        "daemon",
+        "host",
+        "mount_leak",
+    }
 )
 """Kinds whose sources report everything again after a start. Containers are compared with a list instead."""
 

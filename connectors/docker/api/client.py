@@ -23,7 +23,7 @@ import aiohttp
 from connectors.docker.api import readings
 from connectors.docker.api.errors import AIODOCKER_NO_CONNECTION, refused, unreachable
 from engine.errors import DockerError, SettingsError
-from engine.ports.docker import ContainerDetail, ContainerSummary, DockerInfo, DockerVersion, Pruned
+from engine.ports.docker import ContainerDetail, ContainerSummary, DockerInfo, DockerVersion, ImageSummary, Pruned, VolumeSummary
 
 _API_VERSION = re.compile(r"[0-9]{1,2}\.[0-9]{1,3}\Z")
 _OLDEST_API = "1.24"
@@ -184,6 +184,15 @@ class DockerClient:
         query = {"filters": json.dumps({"dangling": ["true"]})}
         answer = await self._json("prune", "images/prune", method="POST", query=query, total_s=self._timeouts.remove)
         return readings.pruned(answer)
+
+    async def list_images(self) -> list[ImageSummary]:
+        """See the port."""
+        return readings.images(await self._json("images", "images/json"))
+
+    async def list_unused_volumes(self) -> list[VolumeSummary]:
+        """See the port."""
+        query = {"filters": json.dumps({"dangling": ["true"]})}
+        return readings.volumes(await self._json("volumes", "volumes", query=query))
 
     @asynccontextmanager
     async def events(self, *, since: str) -> AsyncIterator[AsyncIterator[bytes]]:

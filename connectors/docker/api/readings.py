@@ -12,7 +12,7 @@ from typing import Any, cast, get_args
 
 from connectors.sources.text import NAME_CHARS, VALUE_CHARS, clean, clean_labels
 from engine.facts.docker import ContainerStatus
-from engine.ports.docker import ContainerDetail, ContainerSummary, DockerInfo, DockerVersion, Pruned
+from engine.ports.docker import ContainerDetail, ContainerSummary, DockerInfo, DockerVersion, ImageSummary, Pruned, VolumeSummary
 
 ID = re.compile(r"[0-9a-f]{64}\Z")
 _STATES = frozenset(get_args(ContainerStatus))
@@ -33,6 +33,8 @@ _POWERS = " KMGTPEZY"
 in powers of 1000, with a space before the unit up to Docker 1.12 ("16.2 GB", "40.19 MB") and without one later ("16.2GB").
 Daemons that speak the same API print powers of 1024 ("1.5GiB") or bare bytes."""
 _WARNINGS = 50
+_TAGS = 16
+_YEAR_3000 = 32_503_680_000
 _PAIRS = 200
 
 _PARENTS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -208,6 +210,39 @@ def pruned(answer: object) -> Pruned:
     """The answer of POST /images/prune."""
     entry = _map(answer)
     return Pruned(count=len(_list(entry.get("ImagesDeleted"))), bytes=_count(entry.get("SpaceReclaimed")) or 0)
+
+
+def images(answer: object) -> list[ImageSummary]:
+    """The answer of GET /images/json. `<none>:<none>` is no name (until API 1.43); the time is one of seconds."""
+    found = []
+    for entry in _list(answer):
+        image = _map(entry).get("Id")
+        if not isinstance(image, str) or not image:
+            continue
+        tags = [clean(tag, NAME_CHARS) for tag in _list(entry.get("RepoTags")) if isinstance(tag, str) and tag != "<none>:<none>"]
+        created = _count(entry.get("Created"))
+        found.append(
+            ImageSummary(
+                id=clean(image, NAME_CHARS),
+                tags=tuple(tags[:_TAGS]),
+                size=_count(entry.get("Size")) or 0,
+                created_at=datetime.fromtimestamp(created, UTC) if created and created < _YEAR_3000 else None,
+            )
+        )
+    return found
+
+
+def volumes(answer: object) -> list[VolumeSummary]:
+    """The answer of GET /volumes."""
+    return [
+        VolumeSummary(
+            name=clean(entry["Name"], NAME_CHARS),
+            driver=clean(entry.get("Driver"), NAME_CHARS),
+            created_at=read_time(entry.get("CreatedAt")),
+        )
+        for entry in _list(_map(answer).get("Volumes"))
+        if isinstance(entry, dict) and isinstance(entry.get("Name"), str)
+    ]
 
 
 def read_time(text: object) -> datetime | None:
