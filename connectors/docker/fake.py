@@ -272,7 +272,7 @@ class FakeDocker:
         """From now on it cannot be removed; {id} in the text is the container's."""
         self._box(container).removal_fails = text
 
-    def mend_removal(self, container: str) -> None:
+    def repair_removal(self, container: str) -> None:
         """From now on it can be removed again."""
         self._box(container).removal_fails = ""
 

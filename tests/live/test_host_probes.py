@@ -23,7 +23,7 @@ pytestmark = pytest.mark.live
 
 
 async def disk(source: DiskUsage) -> Disk:
-    """The one fact that it tells now."""
+    """The one fact that it emits now."""
     (fact,) = await source.look()
     assert isinstance(fact, Disk)
     return fact
@@ -68,7 +68,7 @@ async def _or_none(source: DiskUsage) -> Disk | None:
 
 
 async def test_a_container_that_runs_out_of_files_gets_more(engine: ScratchEngine) -> None:
-    """A process in a container at its limit of 256 is told with its container, its limit is raised, and the share falls."""
+    """A process in a container at its limit of 256 is reported with its container, its limit is raised, and the share falls."""
     probe = OpenFiles(clock=SYSTEM, interval_s=1)
     action = RaiseNofile(ceiling=1_000, started=probe.started, guard=allow, clock=SYSTEM)
     async with faults.open_files_hog(engine, limit=256, hard=2048) as (container, pid):

@@ -65,7 +65,7 @@ async def rename(child: Process, name: str) -> None:
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 async def test_renamed_while_it_runs(loop: str) -> None:
-    """Each new name is told the moment it is set, with the old one, by the kernel's word alone."""
+    """Each new name is emitted the moment it is set, with the old one, by the kernel's word alone."""
     async with sidecar(loop, "old-name") as child:
         assert (await received(child))["hostname"] == "old-name"
         await until(lambda: _waits(child.pid), what="the source to wait")
@@ -78,7 +78,7 @@ async def test_renamed_while_it_runs(loop: str) -> None:
 
 
 async def test_renamed_while_it_was_away() -> None:
-    """A name that changed between two runs is told by the second."""
+    """A name that changed between two runs is named by the second."""
     async with sidecar("uvloop", "before") as child:
         cursor = (await received(child))["cursor"]
     async with sidecar("uvloop", "after", cursor) as child:

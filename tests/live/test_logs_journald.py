@@ -118,8 +118,8 @@ def test_entries_restart_and_cursor(loop: Callable[[], asyncio.AbstractEventLoop
                 await sink.until_events(5)
                 log.send(b"BOOM again")
                 await sink.until_events(6)
-        told = [text[:40].rstrip("x") for text in sink.texts]
-        assert told == ["BOOM plain", "BOOM binary \x01\ufffd", "BOOM huge ", "BOOM last", "BOOM meanwhile", "BOOM again"]
+        emitted = [text[:40].rstrip("x") for text in sink.texts]
+        assert emitted == ["BOOM plain", "BOOM binary \x01\ufffd", "BOOM huge ", "BOOM last", "BOOM meanwhile", "BOOM again"]
         assert len({fact.fact_id for fact in sink.events}) == 6
         assert [fact.status for fact in sink.sources][-1] == "ok"
 
@@ -143,7 +143,7 @@ async def test_kernel_by_journald() -> None:
 
 
 async def test_journalctl_is_killed() -> None:
-    """A journalctl that is killed is a loss; the next one goes on where it was, and nothing is missing or told twice."""
+    """A journalctl that is killed is a loss; the next one goes on where it was, and nothing is missing or emitted twice."""
     sink = Remembering()
     async with journal() as log, running(log.source(), sink):
         await sink.until_status("ok")
@@ -167,8 +167,8 @@ async def test_no_journal() -> None:
     sink = Remembering()
     source = Journald(Words(), matches=["-u", "docker.service"], name="log", source="dockerd", clock=SYSTEM, journalctl=command)
     async with running(source, sink):
-        told = await sink.until_status("lost")
-    assert "is journald running" in (told.error or "")
+        emitted = await sink.until_status("lost")
+    assert "is journald running" in (emitted.error or "")
 
 
 def _children(name: str) -> list[int]:

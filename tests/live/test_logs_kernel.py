@@ -72,7 +72,7 @@ def test_kernel_and_process(loop: Callable[[], asyncio.AbstractEventLoop]) -> No
 
 
 async def test_goes_on_after_a_restart() -> None:
-    """What the kernel said while nobody read is told after the restart, once."""
+    """What the kernel said while nobody read is emitted after the restart, once."""
     sink = Remembering()
     async with running(KernelRing(Everything(), clock=SYSTEM), sink):
         await sink.until_status("ok")
@@ -122,11 +122,11 @@ def test_overrun(loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
                 assert rounds < 2000, "the ring is larger than 100 MB"
                 await asyncio.to_thread(say, *[b"filling the ring " + b"x" * 900] * 50)
             sink.release()
-            told = await sink.until_status("gap")
+            emitted = await sink.until_status("gap")
             let_the_kernel_speak(b"HELP")
             count = len(sink.events)
             await sink.until(lambda seen: any("HELP" in text for text in seen.texts[count:]))
-        assert told.lost > 0
+        assert emitted.lost > 0
 
     with asyncio.Runner(loop_factory=loop) as runner:
         runner.run(body())

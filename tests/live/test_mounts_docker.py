@@ -105,11 +105,11 @@ async def test_the_sweep_finds_what_no_failed_deletion_told_of(engine: ScratchEn
     mounts = Mounts(engine)
     victim = await engine.run("sleep", "1000", options=("--ipc", "shareable"))
     async with faults.leaky_monitor(engine) as monitor, dead_with_its_shm(engine, victim):
-        told = await mounts.sweep()
-        assert {(fact.holder_id, fact.owner_id) for fact in told if isinstance(fact, MountLeak)} == {(monitor, victim)}
+        emitted = await mounts.sweep()
+        assert {(fact.holder_id, fact.owner_id) for fact in emitted if isinstance(fact, MountLeak)} == {(monitor, victim)}
         assert await mounts.sweep() == []
         await engine.docker("rm", "--force", monitor)
-        assert [type(fact) for fact in await mounts.sweep()] == [Retraction] * len(told)
+        assert [type(fact) for fact in await mounts.sweep()] == [Retraction] * len(emitted)
 
 
 async def test_a_slave_mount_of_the_data_root_is_no_trouble(engine: ScratchEngine) -> None:

@@ -24,7 +24,7 @@ def own_engines(request: pytest.FixtureRequest) -> Harness:
 
 @pytest_asyncio.fixture
 async def harness(engines: Harness) -> AsyncIterator[Harness]:
-    """What can be done to a Docker daemon; connections are closed and removals mended afterwards."""
+    """What can be done to a Docker daemon; connections are closed and removals repaired afterwards."""
     yield engines
     await engines.close()
 

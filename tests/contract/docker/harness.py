@@ -31,7 +31,7 @@ class Harness(ABC):
         return client
 
     async def close(self) -> None:
-        """Close all connections, and mend what was broken."""
+        """Close all connections, and repair what was broken."""
         for client in self._clients:
             await client.close()
 
@@ -56,7 +56,7 @@ class Harness(ABC):
         """From now on it cannot be removed."""
 
     @abstractmethod
-    async def mend_removal(self, container: str) -> None:
+    async def repair_removal(self, container: str) -> None:
         """From now on it can be removed again."""
 
     @abstractmethod
@@ -110,8 +110,8 @@ class FakeHarness(Harness):
     async def break_removal(self, container: str) -> None:
         self.fake.fail_removal(container, "unable to remove filesystem for {id}: operation not permitted")
 
-    async def mend_removal(self, container: str) -> None:
-        self.fake.mend_removal(container)
+    async def repair_removal(self, container: str) -> None:
+        self.fake.repair_removal(container)
 
     async def noise(self, events: int) -> None:
         noisy = self.fake.create(name="noisy")
@@ -140,8 +140,8 @@ class RealHarness(Harness):
 
     async def close(self) -> None:
         await super().close()
-        for mend in self._mends:
-            mend()
+        for repair in self._mends:
+            repair()
 
     async def create(self, *command: str, image: str = "box:1", name: str = "", labels: dict[str, str] | None = None) -> str:
         return await self.engine.create(*command, of=image, name=name or None, labels=labels)
@@ -172,7 +172,7 @@ class RealHarness(Harness):
         self._attribute("+i", container)
         self._mends.append(lambda: self._attribute("-i", container))
 
-    async def mend_removal(self, container: str) -> None:
+    async def repair_removal(self, container: str) -> None:
         self._attribute("-i", container)
 
     async def noise(self, events: int) -> None:

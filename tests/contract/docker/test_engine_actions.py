@@ -68,7 +68,7 @@ async def test_a_protected_container_is_refused(harness: Harness, name: str, lab
 
 
 async def test_a_failed_removal_says_why_and_tells_the_dead_container(harness: Harness) -> None:
-    """Docker's words, worth another attempt, with the state that no event tells; mended, the next attempt succeeds."""
+    """Docker's words, worth another attempt, with the state that no event has; repaired, the next attempt succeeds."""
     container = await harness.exited(0)
     await harness.break_removal(container)
     action = _remove(harness.client())
@@ -78,7 +78,7 @@ async def test_a_failed_removal_says_why_and_tells_the_dead_container(harness: H
     dead = outcome.facts[-1]
     assert isinstance(dead, Container)
     assert (dead.id, dead.status) == (container, "dead")
-    await harness.mend_removal(container)
+    await harness.repair_removal(container)
     assert (await action.run({"container": container})).ok
 
 

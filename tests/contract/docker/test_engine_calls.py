@@ -98,7 +98,7 @@ async def test_a_failed_removal_is_removing_in_the_list_and_dead_in_inspect(harn
     assert "unable to remove filesystem" in detail.error
     assert await engine.list_containers(statuses=["dead"]) == []
     assert [found.id for found in await engine.list_containers(statuses=["removing", "dead"])] == [container]
-    await harness.mend_removal(container)
+    await harness.repair_removal(container)
     await engine.remove(container, force=True)
     assert await engine.list_containers() == []
 

@@ -1,4 +1,4 @@
-"""What the health probe tells, on the fake and on a real engine that is stopped, frozen and slowed down."""
+"""What the health probe emits, on the fake and on a real engine that is stopped, frozen and slowed down."""
 
 import asyncio
 import json
@@ -87,7 +87,7 @@ async def frozen_start(harness: Harness) -> AsyncIterator[str]:
 
 
 async def test_a_well_engine_is_told_with_what_it_is(harness: Harness) -> None:
-    """Reachable, nothing hangs, with versions, drivers, counts and milliseconds; and told once, not at every look."""
+    """Reachable, nothing hangs, with versions, drivers, counts and milliseconds; and emitted once, not at every look."""
     await harness.exited(0)
     async with probing(harness) as watch:
         await watch.sink.until(lambda: watch.now.storage_driver, "Docker's set-up")
@@ -100,13 +100,13 @@ async def test_a_well_engine_is_told_with_what_it_is(harness: Harness) -> None:
         assert (daemon.containers, daemon.running, daemon.stopped) == (1, 0, 1)
         assert daemon.ping_ms is not None
         assert daemon.list_ms is not None
-        told = len(watch.sink.of(Daemon))
+        emitted = len(watch.sink.of(Daemon))
         await asyncio.sleep(1.0)  # five looks, none of which has news
-        assert len(watch.sink.of(Daemon)) == told
+        assert len(watch.sink.of(Daemon)) == emitted
 
 
 async def test_a_frozen_engine_hangs_at_ping_and_is_well_when_it_goes_on(breakable: Harness) -> None:
-    """Reachable, but even the ping is not answered; told as soon as the call counts as hung, and taken back at once."""
+    """Reachable, but even the ping is not answered; emitted as soon as the call counts as hung, and taken back at once."""
     async with probing(breakable) as watch:
         async with frozen_engine(breakable):
             daemon = await watch.until_hung("ping")
@@ -164,7 +164,7 @@ async def test_a_hung_list_of_an_old_engine_names_the_container_to_blame() -> No
 
 
 async def test_a_slow_engine_is_not_hung() -> None:
-    """Two seconds for a list are slow; ten would be hung. Nothing is told but the time it took."""
+    """Two seconds for a list are slow; ten would be hung. Nothing is emitted but the time it took."""
     harness = FakeHarness()
     async with probing(harness, settings=replace(QUICK, hung_after=10.0, refresh=0.1)) as watch:
         async with _fake_hang(harness, "list"):
@@ -228,7 +228,7 @@ async def test_a_change_while_nobody_looked_is_told_once() -> None:
 
 @pytest.mark.parametrize("cursor", ["", "{", "[]", '{"kernel": 5}', "[" * 100_000])
 async def test_a_broken_memory_is_no_memory(cursor: str) -> None:
-    """A cursor that cannot be read tells no changes and harms nothing."""
+    """A cursor that cannot be read causes no changes and harms nothing."""
     async with probing(FakeHarness(), cursor=cursor) as watch:
         await watch.sink.until(lambda: watch.now.storage_driver, "the set-up")
         assert watch.sink.of(DaemonChange) == []

@@ -1,4 +1,4 @@
-"""What the event source and the listing tell together, on the fake and on a real engine."""
+"""What the event source and the listing emit together, on the fake and on a real engine."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ from tests.contract.docker.harness import FakeHarness, Harness
 from tests.contract.docker.watching import RecordingSink, watching
 
 EAGER = ListingSettings(interval=1.0)
-"""For tests in which only a list of all can tell."""
+"""For tests in which only a list of all can show it."""
 
 
 async def test_a_container_s_life_is_told(harness: Harness) -> None:
@@ -40,7 +40,7 @@ async def test_a_container_s_life_is_told(harness: Harness) -> None:
 
 
 async def test_containers_from_before_are_listed_and_those_gone_meanwhile_retracted(harness: Harness) -> None:
-    """At the start all that is there is told, and what working memory remembers of others is taken back."""
+    """At the start all that is there is emitted, and what working memory remembers of others is taken back."""
     container = await harness.exited(3)
     gone = "e" * 64
     async with watching(harness, known=(container, gone)) as sink:
@@ -48,7 +48,7 @@ async def test_containers_from_before_are_listed_and_those_gone_meanwhile_retrac
         state = sink.state(container)
         assert state is not None
         assert state.exit_code == 3
-        retracted = {fact.key for fact in sink.told if isinstance(fact, Retraction)}
+        retracted = {fact.key for fact in sink.emitted if isinstance(fact, Retraction)}
         assert gone in retracted
         assert container not in retracted
 
@@ -66,7 +66,7 @@ async def test_a_label_cannot_forge_what_an_event_says(harness: Harness, key: st
 
 
 async def test_a_failed_removal_is_noticed_within_five_seconds(harness: Harness) -> None:
-    """No event tells of it; the state becomes dead with Docker's reason, stays so, and is taken back when it is mended."""
+    """No event reports it; the state becomes dead with Docker's reason, stays so, and is taken back when it is repaired."""
     container = await harness.exited(0)
     await harness.break_removal(container)
     async with watching(harness) as sink:
@@ -76,19 +76,19 @@ async def test_a_failed_removal_is_noticed_within_five_seconds(harness: Harness)
         state = sink.state(container)
         assert state is not None
         assert "unable to remove filesystem" in (state.error or "")
-        told = len(sink.told)
+        emitted = len(sink.emitted)
         with pytest.raises(Exception, match="unable to remove"):
             await harness.client().remove(container, force=True)
         await asyncio.sleep(2.5)  # more than one round of the listing, which must not say anything new
         assert sink.status(container) == "dead"
-        assert len(sink.told) <= told + 1
-        await harness.mend_removal(container)
+        assert len(sink.emitted) <= emitted + 1
+        await harness.repair_removal(container)
         await harness.client().remove(container, force=True)
         await sink.until(lambda: sink.state(container) is None, "the removal")
 
 
 async def test_a_failed_start_is_noticed(harness: Harness) -> None:
-    """No event tells of it; after a while the container is inspected, and the reason is there."""
+    """No event reports it; after a while the container is inspected, and the reason is there."""
     async with watching(harness) as sink:
         container = await harness.unstartable()
         await sink.until(lambda: (state := sink.state(container)) is not None and state.error, "the reason", within_s=10.0)
@@ -108,7 +108,7 @@ async def test_protection_is_told(harness: Harness) -> None:
 
 
 async def test_a_restarted_reader_misses_nothing_and_repeats_under_the_same_ids(harness: Harness) -> None:
-    """From the cursor on, everything that happened meanwhile is told; what is told again has the fact id it had."""
+    """From the cursor on, everything that happened meanwhile is emitted; what is emitted again has the fact id it had."""
     async with watching(harness) as sink:
         first = await harness.create("true", name="first")
         await sink.until(lambda: sink.actions(first), "the first event")
@@ -138,7 +138,7 @@ async def test_an_overrun_of_the_engine_s_memory_is_a_gap(harness: Harness) -> N
 
 
 async def test_a_sink_that_waits_does_not_stall_the_engine(harness: Harness) -> None:
-    """While the sink is behind, the stream is drained all the same; everything is told once it goes on."""
+    """While the sink is behind, the stream is drained all the same; everything is emitted once it goes on."""
     async with watching(harness) as sink:
         sink.open.clear()
         first = await harness.create("true")
@@ -175,7 +175,7 @@ async def test_a_silent_stream_is_opened_anew_without_a_word() -> None:
 
 
 async def test_a_restart_of_the_engine_is_survived(breakable: Harness) -> None:
-    """The stream is lost, found again, and what changed while Docker was down is told from the list."""
+    """The stream is lost, found again, and what changed while Docker was down is emitted from the list."""
     container = await breakable.create("true")
     async with watching(breakable) as sink:
         other = await breakable.create("true")
@@ -216,7 +216,7 @@ async def test_hostile_lines_are_counted_and_the_stream_goes_on() -> None:
     async with watching(harness) as sink:
         for line in junk:
             harness.fake.send(line)
-        await sink.until(lambda: any(getattr(f, "lost", 0) == len(junk) for f in sink.told), "the count of losses")
+        await sink.until(lambda: any(getattr(f, "lost", 0) == len(junk) for f in sink.emitted), "the count of losses")
         container = await harness.create("true")
         await sink.until(lambda: sink.actions(container), "the next event")
         assert set(sink.source("docker")) == {"ok"}

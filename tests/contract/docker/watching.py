@@ -1,4 +1,4 @@
-"""Runs the sources of one engine into a sink that remembers, and waits for what they tell."""
+"""Runs the sources of one engine into a sink that remembers, and waits for what they emit."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -23,22 +23,22 @@ F = TypeVar("F", bound=Fact)
 
 
 class RecordingSink:
-    """Keeps all that is told."""
+    """Keeps all that is emitted."""
 
     def __init__(self) -> None:
-        self.told: list[Fact | Retraction] = []
+        self.emitted: list[Fact | Retraction] = []
         self.cursor: str | None = None
         self.open = asyncio.Event()
         self.open.set()
 
     async def put(self, facts: list[Fact | Retraction], *, cursor: str | None = None) -> None:
         await self.open.wait()
-        self.told += facts
+        self.emitted += facts
         if cursor is not None:
             self.cursor = cursor
 
     def of(self, kind: type[F]) -> list[F]:
-        return [fact for fact in self.told if isinstance(fact, kind)]
+        return [fact for fact in self.emitted if isinstance(fact, kind)]
 
     def events(self, container: str) -> list[ContainerEvent]:
         return [event for event in self.of(ContainerEvent) if event.id == container]
@@ -49,7 +49,7 @@ class RecordingSink:
     def state(self, container: str) -> Container | None:
         """What a working memory would hold of this container."""
         held: Container | None = None
-        for fact in self.told:
+        for fact in self.emitted:
             if isinstance(fact, Container) and fact.id == container and (held is None or fact.at >= held.at):
                 held = fact
             if isinstance(fact, Retraction) and fact.key == container:

@@ -1,4 +1,4 @@
-"""The same log in four shapes: in memory, a file, a kernel ring, a journal. Each can be written, broken and mended."""
+"""The same log in four shapes: in memory, a file, a kernel ring, a journal. Each can be written, broken and repaired."""
 
 import json
 import os

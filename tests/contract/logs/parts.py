@@ -97,7 +97,7 @@ class Remembering:
         return [fact for fact in self.facts if isinstance(fact, Source)]
 
     async def until(self, what: Callable[["Remembering"], bool]) -> None:
-        """Wait until `what` holds; a time-out tells what there was instead."""
+        """Wait until `what` holds; a time-out shows what there was instead."""
         async with self._changed:
             try:
                 async with asyncio.timeout(PATIENCE_S):

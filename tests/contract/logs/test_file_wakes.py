@@ -1,4 +1,4 @@
-"""A followed file at its usual pace: how soon a line is told."""
+"""A followed file at its usual pace: how soon a line is emitted."""
 
 import time
 from pathlib import Path
@@ -9,7 +9,7 @@ from tests.contract.logs.parts import Remembering, Words, running
 
 
 async def test_a_line_wakes_the_source(tmp_path: Path) -> None:
-    """A line is told when it is written, not at the next look."""
+    """A line is emitted when it is written, not at the next look."""
     path = tmp_path / "daemon.log"
     path.touch()
     sink = Remembering()

@@ -44,13 +44,13 @@ async def test_says_how_it_does(log: Harness) -> None:
     sink = Remembering()
     source = log.source()
     async with running(source, sink):
-        told = await sink.until_status("ok")
-    assert (told.name, told.lost) == (NAME, 0)
+        emitted = await sink.until_status("ok")
+    assert (emitted.name, emitted.lost) == (NAME, 0)
     assert source.name == NAME
 
 
 async def test_without_cursor_the_past_is_not_told(log: Harness) -> None:
-    """What was written before the first start is not told."""
+    """What was written before the first start is not emitted."""
     log.write(b"BOOM old")
     sink = Remembering()
     async with running(log.source(), sink):
@@ -61,7 +61,7 @@ async def test_without_cursor_the_past_is_not_told(log: Harness) -> None:
 
 
 async def test_goes_on_at_its_cursor(log: Harness) -> None:
-    """After a restart it tells what was written in between, and nothing of before."""
+    """After a restart it emits what was written in between, and nothing of before."""
     sink = Remembering()
     async with running(log.source(), sink):
         await sink.until_status("ok")
@@ -109,7 +109,7 @@ async def test_report_across_a_restart(log: Harness) -> None:
 
 
 async def test_report_without_an_end(log: Harness) -> None:
-    """A report that nothing follows is told after a short wait."""
+    """A report that nothing follows is emitted after a short wait."""
     sink = Remembering()
     async with running(log.source(), sink):
         await sink.until_status("ok")
@@ -174,11 +174,11 @@ async def test_gap_is_said(log: Harness) -> None:
     log.forget()
     async with running(log.source(), sink, sink.cursor):
         log.write(b"BOOM 2", b"BOOM 3")
-        told = await sink.until_status("gap")
+        emitted = await sink.until_status("gap")
         log.write(b"BOOM 4")
         await sink.until(lambda seen: seen.texts[-1] == "BOOM 4")
-    assert told.lost >= 1
-    assert told.error
+    assert emitted.lost >= 1
+    assert emitted.error
     assert sink.texts == ["BOOM 1", "BOOM 2", "BOOM 3", "BOOM 4"]
 
 
@@ -187,9 +187,9 @@ async def test_lost_and_back(log: Harness) -> None:
     log.take_away()
     sink = Remembering()
     async with running(log.source(), sink):
-        told = await sink.until_status("lost")
-        assert told.error
-        assert told.since is not None
+        emitted = await sink.until_status("lost")
+        assert emitted.error
+        assert emitted.since is not None
         log.give_back()
         await sink.until_status("ok")
         log.write(b"BOOM again")

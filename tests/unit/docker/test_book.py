@@ -83,7 +83,7 @@ def test_after_the_clock_was_set_what_comes_now_is_newer_than_what_was_known(ste
 
 
 def test_what_was_said_of_a_container_that_is_gone_by_now_is_not_told() -> None:
-    """A fact that was made before the container's end and told after it would stay for ever: a removal was decided on it anew."""
+    """A fact made before the container's end and emitted after it would stay for ever: a removal was decided on it anew."""
     book = ContainerBook()
     made = book.apply_detail(book.mark(at(1)), ContainerDetail(ID, status="exited"))
     assert book.still_true(made) == made
@@ -102,7 +102,7 @@ def test_a_creation_since_the_list_was_asked_is_not_taken_back() -> None:
 
 
 def test_an_event_from_before_the_list_changes_nothing() -> None:
-    """What it told of is contained in the list already: a late `start` does not bring back a container that has exited."""
+    """What it reported is contained in the list already: a late `start` does not bring back a container that has exited."""
     book = ContainerBook()
     book.apply_list(book.mark(at(10)), [ContainerSummary(ID, "web", "box:1", "x", "exited", exit_code=3)])
     assert book.apply_event(event("start", 9)) == []
@@ -112,7 +112,7 @@ def test_an_event_from_before_the_list_changes_nothing() -> None:
 
 
 def test_a_dead_container_stays_dead_until_it_is_gone() -> None:
-    """Lists call it removing, an attempt under way makes inspect say removing: it is one trouble from beginning to end."""
+    """Lists call it removing, an attempt under way makes inspect say removing: it is one problem from beginning to end."""
     book = ContainerBook()
     book.apply_detail(book.mark(at(1)), ContainerDetail(ID, status="dead", error="busy"))
     assert book.apply_list(book.mark(at(2)), [ContainerSummary(ID, status="removing")]) == []
@@ -206,7 +206,7 @@ class World:
     def __init__(self) -> None:
         self.book = ContainerBook()
         self.truth: dict[str, str] = {}
-        self.told: dict[str, str] = {}
+        self.emitted: dict[str, str] = {}
         self.waiting: list[DockerEvent] = []
         self.asked: list[tuple[Mark, dict[str, str]]] = []
         self.now = 0.0
@@ -244,9 +244,9 @@ class World:
         """What a working memory makes of it."""
         for change in changes:
             if isinstance(change, Container):
-                self.told[change.id] = change.status
+                self.emitted[change.id] = change.status
             elif isinstance(change, Retraction):
-                self.told.pop(change.key, None)
+                self.emitted.pop(change.key, None)
 
     def listed(self, mark: Mark, state: dict[str, str]) -> None:
         """A list comes in."""
@@ -260,7 +260,7 @@ LIFE = ["create", "start", "die", "pause", "unpause", "destroy"]
 
 @given(st.lists(st.sampled_from([*LIFE, "mark", "late", "list", "next", "next"]), max_size=50))
 def test_a_list_at_the_end_agrees_with_the_engine(steps: list[str]) -> None:
-    """Whatever happened, however late events and lists arrive: after the last list, the book and what was told are the truth."""
+    """Whatever happened, however late events and lists arrive: after the last list, book and emitted facts are the truth."""
     world = World()
     for name in steps:
         world.step(name)
@@ -269,5 +269,5 @@ def test_a_list_at_the_end_agrees_with_the_engine(steps: list[str]) -> None:
     while world.asked:
         world.step("late")
     world.step("list")
-    assert world.told == world.truth
+    assert world.emitted == world.truth
     assert {fact.id: fact.status for fact in world.book.containers()} == world.truth

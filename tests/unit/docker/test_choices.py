@@ -54,7 +54,7 @@ def test_protection(name: str, image: str, labels: dict[str, str], covered: bool
     ],
 )
 def test_parents(labels: dict[str, str], parent: str | None) -> None:
-    """What keeps creating a container, where its labels tell all of it."""
+    """What keeps creating a container, where its labels say all of it."""
     assert parent_of(labels) == parent
 
 

@@ -33,9 +33,9 @@ async def serving(folder: Path, answer: Answer, *, timeouts: Timeouts = QUICK, t
         while line := (await reader.readline()).decode():
             while await reader.readline() not in (b"\r\n", b""):
                 pass
-            told = PING if "/_ping" in line and answer is not silent else answer(line)
-            if told is not None:
-                writer.write(told)
+            reply_bytes = PING if "/_ping" in line and answer is not silent else answer(line)
+            if reply_bytes is not None:
+                writer.write(reply_bytes)
                 await writer.drain()
 
     path = folder / "docker.sock"

@@ -1,4 +1,4 @@
-"""Refusals and broken connections become kinds that rules can tell apart."""
+"""Refusals and broken connections become kinds that rules can distinguish."""
 
 import errno
 
@@ -95,10 +95,10 @@ def test_a_refusal_is_cleaned_and_bounded() -> None:
 )
 def test_broken_connections_say_what_to_do(error: Exception, kind: str, advice: str) -> None:
     """Each reason for an unreachable engine has its advice, and names the address."""
-    told = unreachable(error, "unix:///x.sock")
-    assert told.kind == kind
-    assert advice in str(told)
-    assert "unix:///x.sock" in str(told)
+    error_made = unreachable(error, "unix:///x.sock")
+    assert error_made.kind == kind
+    assert advice in str(error_made)
+    assert "unix:///x.sock" in str(error_made)
 
 
 def test_the_reason_is_found_in_the_chain_of_causes() -> None:

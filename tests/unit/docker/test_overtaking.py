@@ -64,7 +64,7 @@ async def watched(docker: FakeDocker, cursor: str | None = None) -> AsyncIterato
 
 def states(sink: RecordingSink) -> list[str]:
     """Of all containers, as emitted."""
-    return [fact.status for fact in sink.told if isinstance(fact, Container)]
+    return [fact.status for fact in sink.emitted if isinstance(fact, Container)]
 
 
 async def test_a_start_that_the_list_has_overtaken_does_not_revive_an_exited_container() -> None:
@@ -83,7 +83,7 @@ async def test_a_start_that_the_list_has_overtaken_does_not_revive_an_exited_con
         docker.events_come.set()
         await sink.until(lambda: sink.actions(container) == ["create", "start", "die"], "the events")
     assert set(states(sink)) == {"exited"}
-    last = [fact for fact in sink.told if isinstance(fact, Container)][-1]
+    last = [fact for fact in sink.emitted if isinstance(fact, Container)][-1]
     assert last.exit_code == 3
 
 
@@ -129,7 +129,7 @@ async def test_a_container_that_was_gone_before_a_restart_does_not_come_back() -
     async with watched(docker, cursor) as again:
         await again.until(lambda: again.actions(container)[-1:] == ["destroy"], "the events of the overlap")
     assert states(again) == []
-    assert [fact for fact in again.told if isinstance(fact, Retraction)] == []
-    assert {fact.fact_id for fact in again.told if isinstance(fact, ContainerEvent)} <= {
-        fact.fact_id for fact in sink.told if isinstance(fact, ContainerEvent)
+    assert [fact for fact in again.emitted if isinstance(fact, Retraction)] == []
+    assert {fact.fact_id for fact in again.emitted if isinstance(fact, ContainerEvent)} <= {
+        fact.fact_id for fact in sink.emitted if isinstance(fact, ContainerEvent)
     }

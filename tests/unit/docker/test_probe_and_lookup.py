@@ -112,7 +112,7 @@ async def test_a_storm_s_look_ups_share_turns() -> None:
 
 
 async def test_exit_codes_are_confirmed_for_the_same_death_only() -> None:
-    """Of a later death inspect tells another code; and no more than four are confirmed at a time."""
+    """Of a later death inspect has another code; and no more than four are confirmed at a time."""
     engine, book = FakeDocker(), ContainerBook()
     lookup = Lookup(engine, book, clock=SYSTEM)
     container = engine.create("true", labels={"exitCode": "0"})

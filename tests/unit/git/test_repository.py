@@ -58,8 +58,8 @@ async def test_what_was_not_taken_binds_nobody(repo: Repo, tmp_path: Path) -> No
     await copy.take(await copy.fetch())
     repo.commit({"a.yaml": "bad"})
     await copy.fetch()
-    mended = repo.commit({"a.yaml": "mended"}, "--amend")
-    assert await copy.fetch() == mended
+    repaired = repo.commit({"a.yaml": "repaired"}, "--amend")
+    assert await copy.fetch() == repaired
 
 
 async def test_a_tag_will_do(repo: Repo, tmp_path: Path) -> None:

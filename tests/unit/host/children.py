@@ -11,7 +11,7 @@ from connectors.sources.proc import Stat
 
 @contextmanager
 def child(*command: str, stdout: int | None = None) -> Iterator[tuple[subprocess.Popen[bytes], Stat]]:
-    """Start a program and tell who it is; it is gone afterwards."""
+    """Start a program and say who it is; it is gone afterwards."""
     process = subprocess.Popen(command or ("sleep", "1000"), stdout=stdout)
     try:
         who = proc.stat(process.pid)

@@ -47,7 +47,7 @@ def system(device: int, point: str, *, used: int = 30, free: int = 70, inodes: i
     return Usage(device, point, used * GIB, free * GIB, inodes, inodes_free)
 
 
-def told(facts: Facts) -> list[str]:
+def emitted(facts: Facts) -> list[str]:
     """Disks as path and share, retractions as -path, the source as its error."""
     names = []
     for fact in facts:
@@ -61,18 +61,18 @@ def told(facts: Facts) -> list[str]:
 
 
 async def test_one_fact_for_each_file_system(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two paths on one are told once, by its mount point; paths that do not exist are left out."""
+    """Two paths on one are emitted once, by its mount point; paths that do not exist are left out."""
     root, data = system(1, "/"), system(2, "/data", used=80, free=20)
     source = Host(monkeypatch, root=root, a=root, b=data).source("/root", "/a", "/b", "/missing")
     facts = await source.look()
-    assert told(facts) == ["/ 0.3", "/data 0.8"]
+    assert emitted(facts) == ["/ 0.3", "/data 0.8"]
     first = facts[0]
     assert isinstance(first, Disk)
     assert (first.inodes_ratio, first.free_bytes, first.full_in_s) == (0.1, 70 * GIB, None)
 
 
 async def test_only_changes_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same again is silence, a byte more too; a percent more is told; what is unmounted is taken back."""
+    """The same again is silence, a byte more too; a percent more is emitted; what is unmounted is taken back."""
     host = Host(monkeypatch, a=system(1, "/a"), b=system(2, "/b"))
     source = host.source("/a", "/b")
     await source.look()
@@ -80,9 +80,9 @@ async def test_only_changes_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     host.systems["/a"] = Usage(1, "/a", 30 * GIB + 1, 70 * GIB - 1, 100, 90)
     assert await source.look() == []
     host.systems["/a"] = system(1, "/a", used=31, free=69)
-    assert told(await source.look()) == ["/a 0.31"]
+    assert emitted(await source.look()) == ["/a 0.31"]
     host.systems["/b"] = FileNotFoundError()
-    assert told(await source.look()) == ["-/b"]
+    assert emitted(await source.look()) == ["-/b"]
 
 
 async def test_a_filling_disk_tells_when_it_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +100,7 @@ async def test_a_filling_disk_tells_when_it_is_full(monkeypatch: pytest.MonkeyPa
 
 
 async def test_one_that_hangs_hangs_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A dead network file system is named, the others are told, nothing is taken back, and no thread is added at each look."""
+    """A dead network file system is named, the others are emitted, nothing is taken back, and no thread is added at each look."""
     gate = threading.Event()
     monkeypatch.setattr(disks, "_STATVFS_LIMIT_S", 0.05)
     host = Host(monkeypatch, a=system(1, "/a"), nfs=system(2, "/nfs"))
@@ -115,7 +115,7 @@ async def test_one_that_hangs_hangs_nobody_else(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(disks, "usage", hanging)
     host.systems["/a"] = system(1, "/a", used=50, free=50)
-    assert told(await source._look_and_report()) == ["/nfs does not answer", "/a 0.5"]
+    assert emitted(await source._look_and_report()) == ["/nfs does not answer", "/a 0.5"]
     for _ in range(5):
         assert await source._look_and_report() == []
     assert [thread.name for thread in threading.enumerate()].count("statvfs /nfs") == 1

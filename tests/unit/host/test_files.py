@@ -41,7 +41,7 @@ def source(tree: ProcTree, *watch: str, container: str = "") -> OpenFiles:
     )
 
 
-def told(facts: Facts) -> list[str]:
+def emitted(facts: Facts) -> list[str]:
     """Processes as pid and share, retractions as -pid."""
     return [f"-{fact.key}" if isinstance(fact, Retraction) else f"{fact.pid} {fact.ratio}" for fact in facts
             if isinstance(fact, Retraction | ProcessFiles)]  # fmt: skip
@@ -62,32 +62,32 @@ async def test_the_watched_are_told_from_the_first_file_on(tree: ProcTree) -> No
     tree.add(20, comm="calico-node", limits=(100, 100), files=1)
     tree.add(21, comm="other", limits=(100, 100), files=2, cgroup=DOCKER)
     tree.add(22, comm="other", limits=(100, 100), files=3)
-    assert told(await source(tree, "calico-*", container=ID).look()) == ["20 0.01", "21 0.02"]
+    assert emitted(await source(tree, "calico-*", container=ID).look()) == ["20 0.01", "21 0.02"]
 
 
 async def test_changes_are_told_and_ends_taken_back(tree: ProcTree) -> None:
-    """The same again is silence; more files, another limit, the end of the process are told."""
+    """The same again is silence; more files, another limit, the end of the process are emitted."""
     tree.add(20, limits=(20, 100), files=15)
     probe = source(tree)
-    assert told(await probe.look()) == ["20 0.75"]
+    assert emitted(await probe.look()) == ["20 0.75"]
     assert probe.started(20) is not None
     assert await probe.look() == []
     tree.add(20, limits=(20, 100), files=18)
-    assert told(await probe.look()) == ["20 0.9"]
+    assert emitted(await probe.look()) == ["20 0.9"]
     tree.add(20, limits=(30, 100), files=18)
-    assert told(await probe.look()) == ["20 0.6"]
+    assert emitted(await probe.look()) == ["20 0.6"]
     tree.end(20)
-    assert told(await probe.look()) == ["-20"]
+    assert emitted(await probe.look()) == ["-20"]
     assert probe.started(20) is None
 
 
 async def test_no_coming_and_going_at_the_floor(tree: ProcTree) -> None:
-    """Told at 50 %, kept at 46 %, taken back at 40 %, not told anew at 46 %."""
+    """Emitted at 50 %, kept at 46 %, taken back at 40 %, not emitted anew at 46 %."""
     probe = source(tree)
     seen: list[list[str]] = []
     for number in (50, 46, 40, 46):
         tree.add(20, limits=(100, 100), files=number)
-        seen.append(told(await probe.look()))
+        seen.append(emitted(await probe.look()))
     assert seen == [["20 0.5"], ["20 0.46"], ["-20"], []]
 
 
@@ -97,7 +97,7 @@ async def test_one_that_becomes_another_program_is_noticed(tree: ProcTree) -> No
     probe = source(tree, "calico-*")
     assert await probe.look() == []
     tree.add(20, comm="calico-node", limits=(100, 100), files=1)
-    seen = [told(await probe.look()) for _ in range(3)]
+    seen = [emitted(await probe.look()) for _ in range(3)]
     assert ["20 0.01"] in seen
 
 
@@ -113,16 +113,16 @@ async def test_old_kernels_list_only_where_it_can_matter(tree: ProcTree, monkeyp
         return real(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    assert told(await source(tree).look()) == ["21 0.5859"]
+    assert emitted(await source(tree).look()) == ["21 0.5859"]
     assert listed == ["21"]
 
 
 async def test_nearest_to_the_limit_first(tree: ProcTree, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With more processes than are told at a time, those that run out first are told."""
+    """With more processes than are emitted at a time, those that run out first are emitted."""
     monkeypatch.setattr(files, "_MOST_FACTS", 2)
     for pid, number in ((20, 6), (21, 9), (22, 8)):
         tree.add(pid, limits=(10, 10), files=number)
-    assert told(await source(tree).look()) == ["21 0.9", "22 0.8"]
+    assert emitted(await source(tree).look()) == ["21 0.9", "22 0.8"]
 
 
 @pytest.mark.parametrize(
@@ -161,10 +161,10 @@ def test_both_ways_count_the_same(by_size: bool) -> None:
 
 
 async def test_a_real_process_that_runs_out() -> None:
-    """It is told with its real numbers, and taken back when it has ended."""
+    """It is emitted with its real numbers, and taken back when it has ended."""
     probe = OpenFiles(clock=SYSTEM)
     with hog(90) as pid:
         facts = {fact.pid: fact for fact in await probe.look() if isinstance(fact, ProcessFiles)}
         assert (facts[pid].open, facts[pid].soft_limit, facts[pid].hard_limit, facts[pid].ratio) == (90, 100, 200, 0.9)
     await until(lambda: not Path(f"/proc/{pid}").exists(), what="the process to be gone")
-    assert f"-{pid}" in told(await probe.look())
+    assert f"-{pid}" in emitted(await probe.look())

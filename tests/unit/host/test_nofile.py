@@ -25,7 +25,7 @@ def limited() -> Iterator[Stat]:
 
 
 async def raised(who: Stat, limit: Any, *, ceiling: int = 100_000, pid: Any = None, started: int | None = None) -> Outcome:
-    """What the action makes of it, for a process that was told of."""
+    """What the action makes of it, for a process that was reported."""
     seen = {who.pid: started or who.started}
     action = RaiseNofile(ceiling=ceiling, started=seen.get, guard=allow, clock=SYSTEM)
     return await action.run({"pid": who.pid if pid is None else pid, "limit": limit})
@@ -69,7 +69,7 @@ async def test_no_room_is_a_refusal() -> None:
 
 
 async def test_only_the_process_whose_files_were_counted() -> None:
-    """Another start time than the one told of, or a process never told of, is not touched."""
+    """Another start time than the one reported, or a process never reported, is not touched."""
     with limited() as who:
         assert (await raised(who, 200, started=who.started + 1)).error_kind == "refused"
         action = RaiseNofile(started=lambda _: None, guard=allow, clock=SYSTEM)

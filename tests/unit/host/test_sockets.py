@@ -43,7 +43,7 @@ def host(tmp_path: Path) -> Host:
 
 
 async def look(source: SocketUsage) -> Sockets:
-    """The one fact that it tells."""
+    """The one fact that it emits."""
     (fact,) = await source.look()
     assert isinstance(fact, Sockets)
     return fact
@@ -75,7 +75,7 @@ async def test_from_a_network_namespace_of_our_own(host: Host) -> None:
 
 
 async def test_only_changes_that_matter_are_told(host: Host) -> None:
-    """A few more are silence; hundreds more, or a percent of connection tracking, are told."""
+    """A few more are silence; hundreds more, or a percent of connection tracking, are emitted."""
     host.write("sys/net/netfilter/nf_conntrack_count", "200\n")
     host.write("sys/net/netfilter/nf_conntrack_max", "1000\n")
     source = host.source()

@@ -86,7 +86,7 @@ def test_flush_waits_for_silence() -> None:
 
 
 def test_facts_within_a_report() -> None:
-    """Facts told while a report is under way share its name, and each has its own suffix."""
+    """Facts emitted while a report is under way share its name, and each has its own suffix."""
     assembly = assembly_of(Words())
     ids = [
         fact.fact_id

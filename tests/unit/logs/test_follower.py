@@ -199,10 +199,10 @@ def test_not_there_yet(tmp_path: Path) -> None:
     path = tmp_path / "later.log"
     reader = Reader(path)
     assert reader.lines() == []
-    told = reader.health.due(NOW)
-    assert told is not None
-    assert told.status == "lost"
-    assert "does not exist" in (told.error or "")
+    emitted = reader.health.due(NOW)
+    assert emitted is not None
+    assert emitted.status == "lost"
+    assert "does not exist" in (emitted.error or "")
     path.write_text("1\n")
     assert reader.lines() == ["1"]
     assert _status(reader) == "ok"
@@ -296,7 +296,7 @@ def test_foreign_cursor(path: Path, cursor: str) -> None:
 
 
 def test_cursor_of_another_path(path: Path, reader: Reader) -> None:
-    """The settings name another file now: its past is not told."""
+    """The settings name another file now: its past is not emitted."""
     cursor = reader.stop()
     other = path.with_name("other.log")
     other.write_text("past of the other\n")
@@ -328,9 +328,9 @@ def test_sparse_beginning(path: Path, reader: Reader) -> None:
         file.seek(100_000)
         file.write(b"after the hole\nnext\n")
     assert [line.strip("\0") for line in reader.lines()] == ["", "next"]
-    told = reader.health.due(NOW)
-    assert told is not None
-    assert told.lost == 1
+    emitted = reader.health.due(NOW)
+    assert emitted is not None
+    assert emitted.lost == 1
 
 
 @pytest.mark.parametrize("resumed", [False, True])
@@ -366,9 +366,9 @@ def test_no_regular_file(tmp_path: Path, kind: str) -> None:
         os.mkfifo(path)
     reader = Reader(path)
     assert reader.lines() == []
-    told = reader.health.due(NOW)
-    assert told is not None
-    assert told.status == "lost"
+    emitted = reader.health.due(NOW)
+    assert emitted is not None
+    assert emitted.status == "lost"
     reader.follower.close()
 
 

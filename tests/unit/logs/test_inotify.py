@@ -67,7 +67,7 @@ async def test_another_file(tmp_path: Path) -> None:
         await asyncio.sleep(0)
         first.write_text("not this one")
         await asyncio.sleep(0.1)
-        # Removing a watch is told once (IN_IGNORED); only what comes after that counts.
+        # Removing a watch is emitted once (IN_IGNORED); only what comes after that counts.
         if waiter.done():
             waiter = asyncio.create_task(watch.wait(LONG_S), name="waiter")
             first.write_text("not this one either")

@@ -57,7 +57,7 @@ def test_no_message() -> None:
 
 
 def test_container_output_is_no_evidence() -> None:
-    """What a container prints reaches journald through dockerd, under dockerd's unit: it is told apart."""
+    """What a container prints reaches journald through dockerd, under dockerd's unit: it is distinguished."""
     assert parse_entry(entry(MESSAGE="BOOM", _SYSTEMD_UNIT="docker.service", CONTAINER_ID="abc")).of_container
 
 

@@ -58,7 +58,7 @@ async def test_how_it_is_asked(tmp_path: Path) -> None:
 
 
 async def test_is_started_again(tmp_path: Path) -> None:
-    """A journalctl that ends is a loss with its last words, and is started again at the cursor; nothing is told twice."""
+    """A journalctl that ends is a loss with its last words, and is started again at the cursor; nothing is emitted twice."""
     body = "say(1, 'BOOM 1') if os.path.getsize({args!r}) < 400 else (say(1, 'BOOM 1'), say(2, 'BOOM 2'), time.sleep(60))\n"
     body += "print('the disk is on fire', file=sys.stderr)\nsys.exit(3)\n"
     command = program(tmp_path, body.replace("{args!r}", repr(str(tmp_path / "args"))))
@@ -88,8 +88,8 @@ async def test_not_installed(tmp_path: Path) -> None:
     """No journalctl: lost, with what to do."""
     sink = Remembering()
     async with running(source(str(tmp_path / "nowhere")), sink):
-        told = await sink.until_status("lost")
-    assert "install" in (told.error or "")
+        emitted = await sink.until_status("lost")
+    assert "install" in (emitted.error or "")
 
 
 async def test_complains_and_shows_nothing(tmp_path: Path) -> None:
@@ -97,8 +97,8 @@ async def test_complains_and_shows_nothing(tmp_path: Path) -> None:
     command = program(tmp_path, "print('No journal files were found.', file=sys.stderr, flush=True)\ntime.sleep(60)\n")
     sink = Remembering()
     async with running(source(command), sink):
-        told = await sink.until_status("lost")
-    assert "No journal files were found" in (told.error or "")
+        emitted = await sink.until_status("lost")
+    assert "No journal files were found" in (emitted.error or "")
 
 
 async def test_complains_while_it_runs(tmp_path: Path) -> None:
@@ -106,8 +106,8 @@ async def test_complains_while_it_runs(tmp_path: Path) -> None:
     body = "say(1, 'BOOM')\ntime.sleep(0.5)\nprint('file is truncated, ignoring', file=sys.stderr, flush=True)\ntime.sleep(60)\n"
     sink = Remembering()
     async with running(source(program(tmp_path, body)), sink):
-        told = await sink.until_status("gap")
-    assert "truncated" in (told.error or "")
+        emitted = await sink.until_status("gap")
+    assert "truncated" in (emitted.error or "")
 
 
 async def test_flood_of_complaints(tmp_path: Path) -> None:
@@ -116,9 +116,9 @@ async def test_flood_of_complaints(tmp_path: Path) -> None:
     sink = Remembering()
     async with running(source(program(tmp_path, body)), sink):
         await sink.until_events(1)
-        told = await sink.until_status("lost")
-    assert (told.error or "").endswith("the last word")
-    assert len(told.error or "") <= 1024 + 100
+        emitted = await sink.until_status("lost")
+    assert (emitted.error or "").endswith("the last word")
+    assert len(emitted.error or "") <= 1024 + 100
 
 
 async def test_cursor_is_refused(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ async def test_cursor_is_refused(tmp_path: Path) -> None:
     async with running(source(program(tmp_path, body)), sink, "s=0;i=9"):
         await sink.until_events(1)
     assert sink.texts == ["BOOM"]
-    assert sum(told.lost for told in sink.sources[-1:]) == 1
+    assert sum(emitted.lost for emitted in sink.sources[-1:]) == 1
 
 
 async def test_words_of_containers_are_no_evidence(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ async def test_kernel_log_of_journald(tmp_path: Path) -> None:
 
 
 async def test_junk_is_counted(tmp_path: Path) -> None:
-    """Truncated JSON, nested junk and empty lines are counted; the next entry is told."""
+    """Truncated JSON, nested junk and empty lines are counted; the next entry is emitted."""
     body = (
         "say(1, 'BOOM 1')\nprint('{\"__C')\nprint('[' * 200_000)\nprint()\nsay(2, 'BOOM 2')\nsay(3, {'a': []})\ntime.sleep(60)\n"
     )

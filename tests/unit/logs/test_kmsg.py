@@ -70,9 +70,9 @@ async def test_overrun_is_counted(device: Device) -> None:
     device.add(record(10, "BOOM 1"), errno.EPIPE, record(110, "BOOM 2"))
     sink = Remembering()
     async with running(ring(device), sink, "b007:9"):
-        told = await sink.until_status("gap")
+        emitted = await sink.until_status("gap")
     assert sink.texts == ["BOOM 1", "BOOM 2"]
-    assert told.lost == 99
+    assert emitted.lost == 99
     assert sink.cursor == "b007:110"
 
 
@@ -81,8 +81,8 @@ async def test_loss_while_away(device: Device) -> None:
     device.add(record(50, "BOOM"))
     sink = Remembering()
     async with running(ring(device), sink, "b007:9"):
-        told = await sink.until_status("gap")
-    assert told.lost == 40
+        emitted = await sink.until_status("gap")
+    assert emitted.lost == 40
     assert sink.texts == ["BOOM"]
 
 
@@ -98,7 +98,7 @@ async def test_only_the_kernel_is_evidence(device: Device) -> None:
 
 
 async def test_another_boot(device: Device) -> None:
-    """The machine was started anew since: all that this boot has said is told, and its sequence numbers are no gap."""
+    """The machine was started anew since: all that this boot has said is emitted, and its sequence numbers are no gap."""
     device.add(record(0, "BOOM early"), record(1, "BOOM late"))
     sink = Remembering()
     async with running(ring(device), sink, "0ff1ce:123456"):
@@ -139,7 +139,7 @@ async def test_cursor_waits_for_the_rest_of_a_line(device: Device, monkeypatch: 
 
 @pytest.mark.parametrize("bad", [b"", b"nonsense", b"6,x,1,-;BOOM", errno.EINVAL])
 async def test_unreadable_record(device: Device, bad: Step) -> None:
-    """A record that is none, or does not fit the buffer, is counted; the next one is told."""
+    """A record that is none, or does not fit the buffer, is counted; the next one is emitted."""
     device.add(record(1, "BOOM 1"), bad, record(2, "BOOM 2"))
     sink = Remembering()
     async with running(ring(device), sink, "b007:0"):
@@ -159,8 +159,8 @@ async def test_permission_denied() -> None:
 
     sink = Remembering()
     async with running(KernelRing(Words(), clock=SYSTEM, open_device=refuse), sink):
-        told = await sink.until_status("lost")
-    assert "CAP_SYSLOG" in (told.error or "")
+        emitted = await sink.until_status("lost")
+    assert "CAP_SYSLOG" in (emitted.error or "")
     assert attempts >= 1
 
 

@@ -13,7 +13,7 @@ NOW = BOOT + timedelta(hours=1)
 
 
 def test_record_of_the_kernel() -> None:
-    """Prefix, sequence, time, flags, text and dictionary are told apart."""
+    """Prefix, sequence, time, flags, text and dictionary are distinguished."""
     record = parse_record(b"4,345,14402244,-,caller=T31;e1000e: eth0 NIC Link is Up\n SUBSYSTEM=pci\n DEVICE=+pci:0000:00:19.0\n")
     assert (record.facility, record.priority, record.sequence, record.micros, record.flags) == (0, 4, 345, 14402244, "-")
     assert record.by_kernel

@@ -1,4 +1,4 @@
-"""Stand-ins for the scanner and Docker."""
+"""Fakes for the scanner and Docker."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ def held(
 
 
 class FakeScanner(MountScanner):
-    """Finds what it is told is there."""
+    """Finds what it is asked is there."""
 
     def __init__(self, *there: HeldMount, blind: int = 0) -> None:
         super().__init__(lambda: None)
@@ -44,7 +44,7 @@ class FakeScanner(MountScanner):
 
 
 class FakeDocker:
-    """Says of each container what it is told, and counts how often it is asked."""
+    """Says of each container what it is asked, and counts how often it is asked."""
 
     def __init__(self, **status: str) -> None:
         self.status = {VICTIM: "dead"} | status

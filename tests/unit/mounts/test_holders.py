@@ -79,7 +79,7 @@ def test_layers_are_found_by_their_mount_id(scanner: MountScanner, proc: ProcTre
 
 
 def test_a_bound_copy_is_found_by_its_options(scanner: MountScanner, proc: ProcTree) -> None:
-    """The same layer mounted anywhere, under a path that tells nothing."""
+    """The same layer mounted anywhere, under a path that says nothing."""
     monitor(proc, mounts=(MERGED % b"X").replace(b"X/overlay2/" + LAYER.encode() + b"/merged", b"/data"))
     assert found(scanner) == [(MONITOR, VICTIM, "data")]
 
@@ -93,7 +93,7 @@ def test_the_victims_own_processes_hold_nothing(scanner: MountScanner, proc: Pro
 
 
 def test_the_root_of_a_namespace_is_never_a_leak(scanner: MountScanner, proc: ProcTree) -> None:
-    """Also where control groups do not tell whose process it is."""
+    """Also where control groups do not say whose process it is."""
     monitor(proc, mounts=(MERGED % b"X").replace(b"X/overlay2/" + LAYER.encode() + b"/merged", b"/"), cgroup="0::/\n")
     assert found(scanner) == []
 
@@ -171,7 +171,7 @@ def test_processes_that_may_not_be_looked_at_are_counted(scanner: MountScanner, 
 
 
 def test_without_the_data_root_there_is_no_look(proc: ProcTree) -> None:
-    """As long as Docker has not told where it is."""
+    """As long as Docker has not emitted where it is."""
     with pytest.raises(SourceError, match="data root"):
         MountScanner(lambda: None, proc=proc.root).scan()
 

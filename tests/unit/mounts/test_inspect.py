@@ -1,4 +1,4 @@
-"""The action that looks, the sweep, and the book of what they told."""
+"""The action that looks, the sweep, and the book of what they emitted."""
 
 from connectors.mounts.inspect import InspectMounts, MountSweep
 from connectors.mounts.leaks import LeakBook
@@ -23,7 +23,7 @@ def sweep(scanner: FakeScanner, engine: FakeDocker, book: LeakBook) -> MountSwee
     return MountSweep(scanner, book, status_of=engine.status_of, clock=CLOCK)
 
 
-def told(facts: Facts | tuple[object, ...]) -> list[str]:
+def emitted(facts: Facts | tuple[object, ...]) -> list[str]:
     """Leaks as +path, retractions as -key."""
     return [f"+{fact.path} {fact.owner_status}" if isinstance(fact, MountLeak) else f"-{fact.key}" for fact in facts
             if isinstance(fact, MountLeak | Retraction)]  # fmt: skip
@@ -41,14 +41,14 @@ async def test_inspection_names_holder_and_owner() -> None:
 
 
 async def test_inspection_repeats_what_is_there_and_takes_back_what_is_gone() -> None:
-    """A second look tells the leak again; when it is gone, that; and other containers' leaks are not touched."""
+    """A second look emits the leak again; when it is gone, that; and other containers' leaks are not touched."""
     scanner, engine, book = FakeScanner(held(), held("/d/other", owner=OTHER)), FakeDocker(), LeakBook()
     action = inspect(scanner, engine, book)
     await action.run({"container": OTHER})
     for _ in range(2):
-        assert told((await action.run({"container": VICTIM})).facts) == ["+/d/shm dead"]
+        assert emitted((await action.run({"container": VICTIM})).facts) == ["+/d/shm dead"]
     scanner.there = []
-    assert told((await action.run({"container": VICTIM})).facts) == [f"-{MONITOR}|/d/shm"]
+    assert emitted((await action.run({"container": VICTIM})).facts) == [f"-{MONITOR}|/d/shm"]
     assert len(book) == 1
 
 
@@ -67,23 +67,23 @@ async def test_blindness_is_no_success() -> None:
 
 
 async def test_sweep_tells_only_what_nobody_needs() -> None:
-    """Mounts of running containers, and of those that Docker does not tell of, are none of its business."""
+    """Mounts of running containers, and of those that Docker does not report, are none of its business."""
     scanner = FakeScanner(held("/1"), held("/2", owner="r" * 64), held("/3", owner="s" * 64), held("/4", owner=OTHER))
     engine = FakeDocker(**{"r" * 64: "running", "s" * 64: "silent"})
     facts = await sweep(scanner, engine, LeakBook()).look()
-    assert told(facts) == ["+/1 dead", "+/4 gone"]
+    assert emitted(facts) == ["+/1 dead", "+/4 gone"]
 
 
 async def test_sweep_tells_what_changed() -> None:
-    """The same again is silence; another state of the owner is told; a leak that is gone is taken back."""
+    """The same again is silence; another state of the owner is emitted; a leak that is gone is taken back."""
     scanner, engine = FakeScanner(held("/1"), held("/2", number=12)), FakeDocker()
     source = sweep(scanner, engine, LeakBook())
-    assert told(await source.look()) == ["+/1 dead", "+/2 dead"]
+    assert emitted(await source.look()) == ["+/1 dead", "+/2 dead"]
     assert await source.look() == []
     engine.status[VICTIM] = "gone"
-    assert told(await source.look()) == ["+/1 gone", "+/2 gone"]
+    assert emitted(await source.look()) == ["+/1 gone", "+/2 gone"]
     scanner.there = scanner.there[:1]
-    assert told(await source.look()) == [f"-{MONITOR}|/2"]
+    assert emitted(await source.look()) == [f"-{MONITOR}|/2"]
 
 
 async def test_sweep_asks_once_about_each_owner() -> None:

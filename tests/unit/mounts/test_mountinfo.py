@@ -95,7 +95,7 @@ TABLE = parse(
     ],
 )
 def test_the_directory_a_mount_lies_on(number: int, where: tuple[bytes, bytes] | None) -> None:
-    """It is told by device and path there, whatever way leads to it; the namespace's root lies on none."""
+    """It is named by device and path there, whatever way leads to it; the namespace's root lies on none."""
     assert place(TABLE[number], TABLE) == where
 
 

@@ -15,7 +15,7 @@ CLOCK = FixedClock.of(AT)
 
 
 class Script(PeriodicSource):
-    """Looks as it is told: an exception is raised, text is a part that failed."""
+    """Looks as it is asked: an exception is raised, text is a part that failed."""
 
     def __init__(self, *looks: Exception | str | None, interval_s: float = 0.001) -> None:
         super().__init__(name="script", interval_s=interval_s, clock=CLOCK)
@@ -46,7 +46,7 @@ class Received:
 
 
 async def received(source: Script) -> list[str]:
-    """What the source told until its script was over: sockets as S, source facts as status and error."""
+    """What the source emitted until its script was over: sockets as S, source facts as status and error."""
     sink = Received()
     task = asyncio.create_task(source.run(sink, None))
     async with asyncio.timeout(5):
@@ -58,18 +58,18 @@ async def received(source: Script) -> list[str]:
 
 
 async def test_steady_looks_say_nothing_of_the_source() -> None:
-    """While all is well only facts are told."""
+    """While all is well only facts are emitted."""
     assert await received(Script(None, None, None)) == ["S", "S", "S"]
 
 
 async def test_trouble_is_told_once_and_its_end_too() -> None:
-    """The same failure again is counted, not told; another one is told; so is the recovery, with the count."""
+    """The same failure again is counted, not emitted; another one is emitted; so is the recovery, with the count."""
     looks = (None, SourceError("no"), SourceError("no"), OSError("disk"), None)
     assert await received(Script(*looks)) == ["S", "lost 1 no", "lost 3 disk", "ok 3 None", "S"]
 
 
 async def test_trouble_in_part_keeps_the_facts() -> None:
-    """What could be seen is told beside what could not."""
+    """What could be seen is emitted beside what could not."""
     assert await received(Script("half", "half", None)) == ["lost 1 half", "S", "S", "ok 2 None", "S"]
 
 

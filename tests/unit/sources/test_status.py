@@ -13,19 +13,25 @@ def test_nothing_known_nothing_told() -> None:
 
 
 def test_each_change_is_told_once() -> None:
-    """A state is told when it begins, with its time and reason, and not again."""
+    """A state is emitted when it begins, with its time and reason, and not again."""
     health = SourceStatus("kernel")
     health.lose(T0, "gone; do this")
-    told = health.due(T0)
-    assert told is not None
-    assert (told.name, told.status, told.error, told.since, told.lost) == ("kernel", "lost", "gone; do this", T0, 0)
+    emitted = health.due(T0)
+    assert emitted is not None
+    assert (emitted.name, emitted.status, emitted.error, emitted.since, emitted.lost) == (
+        "kernel",
+        "lost",
+        "gone; do this",
+        T0,
+        0,
+    )
     later = T0 + timedelta(seconds=10)
     health.lose(later, "gone; do this")
     assert health.due(later) is None
     health.ok(later)
-    told = health.due(later)
-    assert told is not None
-    assert (told.status, told.error, told.since) == ("ok", None, later)
+    emitted = health.due(later)
+    assert emitted is not None
+    assert (emitted.status, emitted.error, emitted.since) == ("ok", None, later)
 
 
 def test_gap_is_shown_for_a_while() -> None:
@@ -35,15 +41,15 @@ def test_gap_is_shown_for_a_while() -> None:
     health.due(T0)
     health.gap(T0, "overwritten", 7)
     health.ok(T0)
-    told = health.due(T0)
-    assert told is not None
-    assert (told.status, told.lost) == ("gap", 7)
+    emitted = health.due(T0)
+    assert emitted is not None
+    assert (emitted.status, emitted.lost) == ("gap", 7)
     health.ok(T0 + GAP_SHOWN / 2)
     assert health.due(T0 + GAP_SHOWN / 2) is None
     health.ok(T0 + GAP_SHOWN)
-    told = health.due(T0 + GAP_SHOWN)
-    assert told is not None
-    assert (told.status, told.lost) == ("ok", 7)
+    emitted = health.due(T0 + GAP_SHOWN)
+    assert emitted is not None
+    assert (emitted.status, emitted.lost) == ("ok", 7)
 
 
 def test_second_gap_is_shown_as_long() -> None:
@@ -55,22 +61,22 @@ def test_second_gap_is_shown_as_long() -> None:
     health.gap(second, "two")
     health.ok(T0 + GAP_SHOWN)
     assert health.status == "gap"
-    told = health.due(T0 + GAP_SHOWN)
-    assert told is not None
-    assert (told.since, told.error, told.lost) == (second, "two", 2)
+    emitted = health.due(T0 + GAP_SHOWN)
+    assert emitted is not None
+    assert (emitted.since, emitted.error, emitted.lost) == (second, "two", 2)
 
 
 def test_flood_of_damage_is_few_facts() -> None:
     """Ten thousand broken lines within ten seconds are ten or so facts, and the last has the whole count."""
     health = SourceStatus("dockerd_log")
     health.ok(T0)
-    told = [health.due(T0)]
+    emitted = [health.due(T0)]
     for number in range(10_000):
         at = T0 + timedelta(milliseconds=number)
         health.damage(at, "broken UTF-8")
-        told.append(health.due(at))
-    told.append(health.due(T0 + timedelta(seconds=10) + DAMAGE_PACE))
-    facts = [fact for fact in told if fact is not None]
+        emitted.append(health.due(at))
+    emitted.append(health.due(T0 + timedelta(seconds=10) + DAMAGE_PACE))
+    facts = [fact for fact in emitted if fact is not None]
     assert 5 < len(facts) < 15
     assert facts[-1].lost == 10_000
     assert facts[-1].status == "ok"
@@ -82,15 +88,15 @@ def test_damage_does_not_hide_a_loss() -> None:
     health = SourceStatus("kernel")
     health.lose(T0, "gone")
     health.damage(T0, "broken")
-    told = health.due(T0)
-    assert told is not None
-    assert (told.status, told.error, told.lost) == ("lost", "gone", 1)
+    emitted = health.due(T0)
+    assert emitted is not None
+    assert (emitted.status, emitted.error, emitted.lost) == ("lost", "gone", 1)
 
 
 def test_long_error_is_cut() -> None:
     """An error that quotes a stranger is cut."""
     health = SourceStatus("kernel")
     health.lose(T0, "x" * 100_000)
-    told = health.due(T0)
-    assert told is not None
-    assert len(told.error or "") == 1024
+    emitted = health.due(T0)
+    assert emitted is not None
+    assert len(emitted.error or "") == 1024

@@ -1,4 +1,4 @@
-"""The straight line that tells when a disk or a pool will be full."""
+"""The straight line that shows when a disk or a pool will be full."""
 
 import pytest
 from hypothesis import given
