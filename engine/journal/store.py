@@ -8,7 +8,6 @@ as the first. What is merely repeated when lost (an acknowledgement, a cursor) m
 """
 
 import sqlite3
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -36,10 +35,6 @@ _BUSY_S = 5.0
 
 _SMALLEST = 512
 """Bytes: SQLite's smallest page. It takes a shorter file for a new one, without a word; an empty one is new indeed."""
-
-
-def _wall_clock() -> Micros:
-    return time.time_ns() // 1000
 
 
 def _pack(text: str) -> bytes:
@@ -89,7 +84,7 @@ class Journal:
         self._last_seq = outbox.last_seq(connection)
 
     @classmethod
-    def open(cls, path: Path, *, bounds: Bounds | None = None, now: Micros | None = None) -> Self:
+    def open(cls, path: Path, *, bounds: Bounds | None = None, now: Micros) -> Self:
         """Open the journal, or begin one; its folder is made when missing.
 
         A damaged file is moved aside to `NAME.damaged-TIME` and a fresh one is begun: the sidecar is more use without its past
@@ -98,20 +93,19 @@ class Journal:
         Args:
             path: the file.
             bounds: how much to keep.
-            now: microseconds since the epoch; None reads the clock. A fresh outbox is numbered from the milliseconds of this
+            now: microseconds since the epoch. A fresh outbox is numbered from the milliseconds of this
                 moment on, so that numbers rise and none is used again even after a journal was lost.
 
         Raises:
             JournalError: another process writes it, a newer version or another program wrote it, or the disk refuses.
         """
-        moment = _wall_clock() if now is None else now
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise disk_error(f"cannot make the folder {path.parent}: {error.strerror}", error) from error
         lock = WriterLock(path.with_name(path.name + ".lock"))
         try:
-            connection, recovered = _open_or_begin(path, moment)
+            connection, recovered = _open_or_begin(path, now)
             return cls(path, connection, lock, bounds or Bounds(), recovered)
         except sqlite3.Error as error:
             lock.release()

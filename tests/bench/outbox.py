@@ -30,6 +30,7 @@ from engine.journal.store import Journal
 from engine.journal.writer import JournalWriter
 from engine.ports.broker import Message, OutboxRow
 from engine.ports.clock import SystemClock
+from tests.clocks import SYSTEM
 from tests.lab.broker import free_port
 from tests.lab.waiting import until
 
@@ -112,7 +113,7 @@ async def plain(socket_path: Path, count: int, in_flight: int) -> float:
 async def ours(broker: EmbeddedBroker, folder: Path, count: int, in_flight: int) -> float:
     """Messages a second from a journal on disk until its outbox is empty."""
     path = folder / f"journal-{time.monotonic_ns()}.db"
-    journal = Journal.open(path, bounds=Bounds(outbox_rows=10**6, outbox_bytes=10**9))
+    journal = Journal.open(path, bounds=Bounds(outbox_rows=10**6, outbox_bytes=10**9), now=SYSTEM.wall())
     writer = JournalWriter(journal, SystemClock())
     made = rows(count)
     for start in range(0, count, 200):

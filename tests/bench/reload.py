@@ -63,7 +63,8 @@ def resident_kib() -> int:
 async def measure(reloads: int, folder: Path) -> None:
     """Print a line ten times on the way."""
     texts = read_texts(SHIPPED, (), Report())
-    journal, clock = Journal.open(folder / "journal.db"), SystemClock()
+    clock = SystemClock()
+    journal = Journal.open(folder / "journal.db", now=clock.wall())
     options = Options(host="h1", policy=Policy())
     freeze = Freeze(folder / "freeze")
     sidecar = build_sidecar(version(texts, 0), journal, {}, clock, state=journal.load(), options=options, freeze=freeze)

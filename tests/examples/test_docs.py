@@ -14,6 +14,7 @@ from engine.cli.main import app
 from engine.journal.records import Bounds
 from engine.journal.store import Journal
 from engine.settings import Settings
+from tests.clocks import SYSTEM
 from tests.lab.sidecar import PROGRAM
 
 ROOT = Path(__file__).parents[2]
@@ -85,7 +86,7 @@ def test_the_question_to_the_journal_can_be_asked(tmp_path: Path) -> None:
     """The query runs on a journal as it is made."""
     query = re.search(r'journal\.db "(.*?)"', (HOW_TO / "read-the-journal.md").read_text(), re.DOTALL)
     assert query is not None
-    Journal.open(tmp_path / "journal.db", bounds=Bounds()).close()
+    Journal.open(tmp_path / "journal.db", bounds=Bounds(), now=SYSTEM.wall()).close()
     connection = sqlite3.connect(tmp_path / "journal.db")
     try:
         assert connection.execute(query[1]).fetchall() == []

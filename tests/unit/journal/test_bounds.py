@@ -5,6 +5,7 @@ import pytest
 
 from engine.journal import AuditQuery, AuditRow, Batch, Bounds, Journal
 from engine.ports.broker import OutboxRow, RowKind
+from tests.clocks import SYSTEM
 
 
 def row(kind: RowKind, topic: str, size: int = 10) -> OutboxRow:
@@ -97,7 +98,7 @@ def entry(at: int, *, rule: str = "", key: str = "", activation: str = "", actio
 
 def test_audit_keeps_the_newest_rows(path: Path) -> None:
     """Never more than so many rows, whatever is added."""
-    with Journal.open(path, bounds=Bounds(audit_rows=100)) as journal:
+    with Journal.open(path, bounds=Bounds(audit_rows=100), now=SYSTEM.wall()) as journal:
         for first in range(0, 1000, 70):
             journal.commit(Batch(audit=[entry(n) for n in range(first, first + 70)]))
             assert len(journal.audit()) <= 100
@@ -106,7 +107,7 @@ def test_audit_keeps_the_newest_rows(path: Path) -> None:
 
 def test_audit_forgets_what_is_too_old(path: Path) -> None:
     """Counted back from the newest entry; the edge stays."""
-    with Journal.open(path, bounds=Bounds(audit_age=100)) as journal:
+    with Journal.open(path, bounds=Bounds(audit_age=100), now=SYSTEM.wall()) as journal:
         journal.commit(Batch(audit=[entry(0), entry(99), entry(100)]))
         journal.commit(Batch(audit=[entry(200)]))
         assert [found.at for found in journal.audit()] == [100, 200]
@@ -127,7 +128,7 @@ def test_audit_forgets_what_is_too_old(path: Path) -> None:
 )
 def test_audit_answers_questions(path: Path, query: AuditQuery, expected: list[int]) -> None:
     """Every field of a query narrows it."""
-    with Journal.open(path) as journal:
+    with Journal.open(path, now=SYSTEM.wall()) as journal:
         journal.commit(
             Batch(
                 audit=[

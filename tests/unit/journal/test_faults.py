@@ -12,6 +12,7 @@ import pytest
 from engine.errors import JournalError
 from engine.journal import Batch, Journal, JournalReader
 from engine.ports.broker import OutboxRow
+from tests.clocks import SYSTEM
 
 CHILDREN = Path(__file__).parent / "children"
 ROOT = Path(__file__).parents[3]
@@ -36,7 +37,7 @@ def test_kill_9_in_the_middle_of_commits_loses_nothing_and_tears_nothing(path: P
             for line in child.stdout:
                 if line.endswith("\n"):
                     confirmed = int(line)
-        with Journal.open(path) as journal:
+        with Journal.open(path, now=SYSTEM.wall()) as journal:
             state = journal.load()
             assert state.recovered is None
             last = int(state.cursors["source"])
@@ -89,7 +90,7 @@ def test_a_file_of_rubbish_is_moved_aside(path: Path) -> None:
         assert journal.load().recovered == journal.recovered
         journal.commit(Batch(memory={"a": "1"}))
     assert path.with_name("journal.db.damaged-20251202T000000.000000Z").read_bytes() == b"rubbish " * 1000
-    with Journal.open(path) as journal:
+    with Journal.open(path, now=SYSTEM.wall()) as journal:
         assert journal.load().memory == {"a": "1"}
         assert journal.recovered is None
 
@@ -125,7 +126,7 @@ def test_rubbish_at_the_end_of_the_log_costs_what_was_not_confirmed_only(path: P
         copied = tmp_path / "copy.db"
         copied.write_bytes(path.read_bytes())
         copied.with_name("copy.db-wal").write_bytes(path.with_name("journal.db-wal").read_bytes() + os.urandom(5000))
-    with Journal.open(copied) as journal:
+    with Journal.open(copied, now=SYSTEM.wall()) as journal:
         assert journal.recovered is None
         assert journal.load().memory == {"a": "1"}
 
@@ -166,7 +167,7 @@ def test_a_place_that_cannot_be_used_is_named(tmp_path: Path, what: str) -> None
         path.mkdir(parents=True)
     for _ in range(2):
         with pytest.raises(JournalError, match="state"):
-            Journal.open(path)
+            Journal.open(path, now=SYSTEM.wall())
 
 
 def test_a_reader_of_rubbish_gets_an_error(path: Path) -> None:

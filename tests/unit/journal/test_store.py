@@ -8,6 +8,7 @@ import pytest
 from engine.errors import JournalError
 from engine.journal import AuditRow, Batch, Journal, JournalReader
 from engine.ports.broker import OutboxRow
+from tests.clocks import SYSTEM
 
 
 def row(topic: str = "t", payload: bytes = b"{}", seq: int = 0) -> OutboxRow:
@@ -31,7 +32,7 @@ def test_what_was_committed_is_there_after_opening_again(path: Path) -> None:
     """Every part of a batch comes back as it was put in."""
     with Journal.open(path, now=1_000_000) as journal:
         assert journal.commit(full_batch()).seqs == (1001,)
-    with Journal.open(path) as journal:
+    with Journal.open(path, now=SYSTEM.wall()) as journal:
         state = journal.load()
         assert state.cursors == {"docker": "1700000000.000000001"}
         assert state.core == {("fact", "a"): '{"n": 1}', ("hold", "a"): "2"}
@@ -122,9 +123,9 @@ def test_hostile_text_in_audit_and_topics_is_kept_readable(journal: Journal) -> 
 def test_a_second_writer_is_refused_and_told_who_holds_it(journal: Journal) -> None:
     """Two sidecars never write one journal; when the first lets go, the second may."""
     with pytest.raises(JournalError, match=r"another dockwarden \(process \d+\)"):
-        Journal.open(journal.path)
+        Journal.open(journal.path, now=SYSTEM.wall())
     journal.close()
-    Journal.open(journal.path).close()
+    Journal.open(journal.path, now=SYSTEM.wall()).close()
 
 
 def test_only_its_owner_may_read_it(journal: Journal) -> None:
@@ -174,7 +175,7 @@ def test_a_foreign_database_is_left_alone(path: Path) -> None:
     other.close()
     before = path.read_bytes()
     with pytest.raises(JournalError, match="another program"):
-        Journal.open(path)
+        Journal.open(path, now=SYSTEM.wall())
     assert path.read_bytes() == before
 
 
@@ -185,7 +186,7 @@ def test_a_newer_version_is_left_alone(journal: Journal) -> None:
         newer.execute("PRAGMA user_version = 99")
     newer.close()
     with pytest.raises(JournalError, match="has version 99, this dockwarden knows up to 1"):
-        Journal.open(journal.path)
+        Journal.open(journal.path, now=SYSTEM.wall())
 
 
 def test_extend_is_the_same_as_two_commits(journal: Journal, tmp_path: Path) -> None:

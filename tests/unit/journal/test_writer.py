@@ -14,7 +14,7 @@ from engine.journal import writer as writer_module
 from engine.journal.records import AuditRow, Committed
 from engine.journal.writer import RETRY_S, JournalWriter
 from engine.ports.broker import OutboxRow, RowKind
-from tests.clocks import FixedClock
+from tests.clocks import SYSTEM, FixedClock
 from tests.lab.waiting import until
 
 FIRST = 1_001
@@ -51,7 +51,7 @@ class Disk:
     async def reopened(self) -> Journal:
         """What a restart finds."""
         await self.writer.close()
-        return Journal.open(self.path)
+        return Journal.open(self.path, now=SYSTEM.wall())
 
 
 @pytest.fixture

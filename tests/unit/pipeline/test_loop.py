@@ -23,6 +23,7 @@ from engine.pipeline.intake import JournalNote, RulesAccepted
 from engine.pipeline.jobs import Job
 from engine.pipeline.schedule import BLOCKED_RECHECK_S
 from engine.ports.actions import Outcome
+from tests.clocks import SYSTEM
 from tests.lab.waiting import until
 from tests.unit.pipeline.loop import DEAD, House, Refusing, container, gone, rules
 from tests.unit.pipeline.support import BUSY, IN_PROGRESS, START, cid, settle
@@ -531,7 +532,7 @@ class TestNoFile:
         await house.act()
         assert house.attempts == [cid(1)]
         await house.die()
-        with Journal.open(tmp_path / "journal.db") as journal:
+        with Journal.open(tmp_path / "journal.db", now=SYSTEM.wall()) as journal:
             assert journal.load().cursors == {"docker": "7"}
             assert [row.kind for row in journal.outbox(10)] == ["alert", "action"]
             assert [row.verdict for row in journal.audit() if row.kind == "action"] == ["scheduled", "done"]
@@ -548,7 +549,7 @@ class TestNoFile:
             await after.turn()
         assert after.writer.healthy
         await after.die()
-        with Journal.open(tmp_path / "journal.db") as journal:
+        with Journal.open(tmp_path / "journal.db", now=SYSTEM.wall()) as journal:
             state = journal.load()
             assert [Job.from_json(text).target for text in state.retries.values()] == [cid(2)]
             assert not any(cid(1) in key for _, key in state.core)

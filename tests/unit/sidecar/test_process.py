@@ -96,7 +96,7 @@ async def test_a_task_that_ends_unexpectedly_ends_the_process_and_is_named(tmp_p
 async def test_it_ends_in_order_and_in_bounded_time(tmp_path: Path) -> None:
     """Exit code 0; within the ten seconds that `docker stop` grants; what came in before is committed."""
     place, stop = Place(tmp_path), asyncio.Event()
-    with Journal.open(tmp_path / "journal.db") as journal:
+    with Journal.open(tmp_path / "journal.db", now=SYSTEM.wall()) as journal:
         clock = SteadyClock(SYSTEM)
         async with broker_of(place.settings, clock, folder=None) as broker:
             process = Process(place.plan, journal, broker, clock)
@@ -105,7 +105,7 @@ async def test_it_ends_in_order_and_in_bounded_time(tmp_path: Path) -> None:
             started = time.monotonic()
             assert await asyncio.wait_for(process.run(stop), 30.0) == 0
             assert time.monotonic() - started < 10.0
-    with Journal.open(tmp_path / "journal.db") as journal:
+    with Journal.open(tmp_path / "journal.db", now=SYSTEM.wall()) as journal:
         state = journal.load()
         assert state.cursors["docker"] == "42"
         assert "alert" in {row.kind for row in journal.outbox(100)}
@@ -148,7 +148,7 @@ async def test_it_ends_in_time_whatever_hangs(tmp_path: Path, monkeypatch: pytes
     """Sources, an attempt and the disk hang together: all steps share one bound, instead of adding up to half a minute."""
     monkeypatch.setattr(process_module, "STOP_S", 1.0)
     place, stop, released, gate = Place(tmp_path), asyncio.Event(), asyncio.Event(), threading.Event()
-    with Journal.open(tmp_path / "journal.db") as journal:
+    with Journal.open(tmp_path / "journal.db", now=SYSTEM.wall()) as journal:
         clock = SteadyClock(SYSTEM)
         async with broker_of(place.settings, clock, folder=None) as broker:
             process = Process(place.plan, journal, broker, clock)
@@ -233,7 +233,7 @@ async def test_a_loop_that_fails_does_not_keep_the_rest_from_being_stopped(
     place = Place(tmp_path)
     assert await asyncio.wait_for(serve(place.plan), 30.0) == 1
     assert "task loop ended with an error: rules feed each other" in place.shown[-1]
-    Journal.open(tmp_path / "journal.db").close()
+    Journal.open(tmp_path / "journal.db", now=SYSTEM.wall()).close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

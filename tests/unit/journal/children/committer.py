@@ -5,8 +5,9 @@ from pathlib import Path
 
 from engine.journal import AuditRow, Batch, Journal
 from engine.ports.broker import OutboxRow
+from engine.ports.clock import SystemClock
 
-with Journal.open(Path(sys.argv[1])) as journal:
+with Journal.open(Path(sys.argv[1]), now=SystemClock().wall()) as journal:
     number = int(journal.load().cursors.get("source", "-1")) + 1
     while True:
         batch = Batch(
