@@ -1,4 +1,4 @@
-"""`dockwarden demo`: a recording of real faults through the shipped rules, told in some ten seconds. Touches nothing."""
+"""`dockwarden demo`: a recording of real faults through the shipped rules, played in some ten seconds. Touches nothing."""
 
 import re
 import time

@@ -50,7 +50,7 @@ class Chain:
             self._by_activation.setdefault(row.activation, []).append(row)
             if job := row.detail.get("job"):
                 self._by_job.setdefault(str(job), []).append(row)
-        # A row that lacks the evidence may name a fact that another one tells: the outcome of an attempt, what a rule asserted.
+        # A row that lacks the evidence may name a fact that another one has: the outcome of an attempt, what a rule asserted.
         self._facts = {
             str(fact.get("fact_id", "")): fact
             for row in rows

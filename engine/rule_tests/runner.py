@@ -172,7 +172,7 @@ def _judge(case: Case, decisions: list[Decision], facts_at: dict[Micros, list[di
         if (problem := _unmet(expectation, decisions, facts_at[expectation.at])) is not None
     ]
     if case.only:
-        # An alert may have said something else before it said what is expected.
+        # An alert may have had another text before it had the expected one.
         expected = [dataclasses.replace(it, text=None) for it in case.expect if not it.fact and not it.absent]
         problems += [
             f"only what is expected may fire, but {_shown(decision)}"

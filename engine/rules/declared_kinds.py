@@ -39,7 +39,7 @@ def collect_kinds(files: Iterable[DraftFile], built_in: Kinds, report: Report) -
 
 
 def value_type(value: DraftValue, rule: DraftRule, kinds: Kinds) -> FieldType:
-    """Type of a value in an effect; `any` where it cannot be told."""
+    """Type of a value in an effect; `any` where it is not known."""
     if isinstance(value.value, Ref):
         found = resolve(rule, kinds, value.value)
         return found if isinstance(found, FieldType) else ANY

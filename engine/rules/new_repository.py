@@ -96,7 +96,7 @@ README = """\
 
 | | |
 |---|---|
-| `*.yaml` | rules, one file for each kind of trouble |
+| `*.yaml` | rules, one file for each kind of problem |
 | `*.test.yaml` | their tests: facts over time, and what must be decided |
 | `runbooks/` | what people do when an alert comes |
 | `overrides/` | what is different on all hosts, in a group, on one host |

@@ -1,4 +1,4 @@
-"""What facts a rule can bring about, as far as literals tell, and which patterns they could match. Pure.
+"""What facts a rule can bring about, as far as literals show, and which patterns they could match. Pure.
 
 Values by path: a set of what the field may be, None for anything; a path that is not there is a field without a value.
 """

@@ -17,7 +17,7 @@ MAX_PATTERNS = 16
 MAX_VALUES = 1_000
 """Values of one test."""
 MAX_COUNT = 1_000_000
-"""The largest `at_least`: as many facts would have to be kept."""
+"""The largest `at_least`: as many facts would have to be remembered."""
 
 _FORMS = ("fact", "count", "missing")
 

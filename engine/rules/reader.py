@@ -174,7 +174,7 @@ def check_texts(
         tree = parse_yaml(data, name, report)
         if tree is not None:
             trees[name] = tree
-        elif not report.mentions(name):  # the report may be of an earlier look: what was said once is not counted again
+        elif not report.mentions(name):  # the report may be of an earlier look: what was found once is not counted again
             report.add(catalogue.NO_RULES, Span(name, 1, 1), "the file is empty")
     others = [(name, tree) for name, data in overrides if (tree := parse_yaml(data, name, report)) is not None]
     overridden = apply(trees, others, report)

@@ -1,6 +1,6 @@
 """JSON Schema of rules files, for editors: it completes and explains keys, fact kinds, fields and modifiers.
 
-Looser than the check where a schema cannot tell (references, declared kinds, templates), never stricter: what the check takes is
+Looser than the check where a schema cannot judge (references, declared kinds, templates), never stricter: what the check takes is
 valid. `rules/schema.json` is printed from it. Draft 7, which yaml-language-server and the editors' own services understand.
 """
 

@@ -1,4 +1,4 @@
-"""Which values a field of a pattern can have when a rule matches, as far as literals tell. Pure.
+"""Which values a field of a pattern can have when a rule matches, as far as literals show. Pure.
 
 Fields that a rule joins by equality have the same value, so what is known of one is known of all of them.
 None stands for "anything". A set holds scalars; null is left out and asked for by `may_be_null`.

@@ -174,8 +174,8 @@ def _implied(rule: DraftRule, pattern: DraftPattern, test: DraftCondition, kinds
     if test.op == "exists" or not known:
         return False
     # A field that may be unknown passes no test but `ne`, unless the rule says what it is.
-    told = any(same.op == "eq" for same in pattern.tests if same.path == test.path)
-    return told and all(passes(test.op, value, (literal for literal, _ in test.literals)) for value in known)
+    known_exactly = any(same.op == "eq" for same in pattern.tests if same.path == test.path)
+    return known_exactly and all(passes(test.op, value, (literal for literal, _ in test.literals)) for value in known)
 
 
 def _check_asserted(pattern: DraftPattern, kinds: Kinds, assertions: list[tuple[DraftRule, DraftEffect]], report: Report) -> None:
