@@ -15,6 +15,7 @@ from tests.lab import leftovers, processes
 from tests.lab.broker import ScratchBroker
 from tests.lab.commands import PATH, attempt, launch
 from tests.lab.engine import ScratchEngine
+from tests.lab.nats import NatsCluster
 from tests.lab.subscriber import Received, Subscriber
 from tests.lab.waiting import until
 
@@ -43,7 +44,7 @@ class Sidecar:
     def __init__(
         self,
         engine: ScratchEngine,
-        broker: ScratchBroker,
+        broker: ScratchBroker | NatsCluster,
         *,
         host: str = "lab",
         act: bool = True,

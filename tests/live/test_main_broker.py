@@ -2,13 +2,17 @@
 
 import itertools
 import json
+import shutil
+import time
 from datetime import datetime
+from functools import partial
 
 import pytest
 
 from tests.lab import faults
 from tests.lab.broker import ScratchBroker
 from tests.lab.engine import TAGS, ScratchEngine
+from tests.lab.nats import NatsCluster
 from tests.lab.rules import rules_folder
 from tests.lab.sidecar import Sidecar
 from tests.lab.subscriber import Subscriber
@@ -176,3 +180,53 @@ async def test_a_storms_alert_is_one_alert(engine: ScratchEngine, watch: Watch) 
         assert len(alerts) <= 3, [one["summary"] for one in alerts]
         assert "20 containers" in alert["summary"]
         assert not [pair for pair in itertools.pairwise(one["seq"] for one in alerts) if pair[0] >= pair[1]]
+
+
+def _has(seen: Watched, key: str) -> bool:
+    return any(alert["key"] == key for alert in seen.alerts("made"))
+
+
+async def test_a_broker_whose_store_was_set_back_shows_what_fires_again(engine: ScratchEngine, host: str) -> None:
+    """It comes back as it was before the last alerts: the running sidecar puts that right at its next connection."""
+    with ScratchBroker() as broker, rules_folder(EACH) as rules:
+        store, copy = broker.folder / "mosquitto.db", broker.folder / "copy"
+        with Subscriber(broker.url) as subscriber:
+            async with Sidecar(engine, broker, host=host, rules=rules) as sidecar:
+                await sidecar.ready(subscriber)
+                seen = Watched(sidecar, subscriber)
+                await engine.create("true", name="early")
+                await seen.alert("made")
+                broker.stop()
+                shutil.copy(store, copy)
+                broker.start()
+                await engine.create("true", name="late")
+                await until(partial(_has, seen, "late"), what="the second", within_s=30)
+                broker.stop()
+                shutil.copy(copy, store)
+                broker.start()
+                again = time.monotonic()
+                await subscriber.received(f"dockwarden/{host}/alert/made/late", since=again, within_s=60)
+                with Subscriber(broker.url) as latecomer:
+                    for key in ("early", "late"):
+                        assert (await latecomer.received(f"dockwarden/{host}/alert/made/{key}")).data["status"] == "firing"
+
+
+async def test_alerts_go_over_a_cluster_of_nats_when_a_server_is_killed(engine: ScratchEngine, host: str) -> None:
+    """MQTT 3.1.1 by itself, the next server by itself; each alert is with the servers that are left; on demand all come anew."""
+    with NatsCluster(3) as cluster, rules_folder(EACH) as rules, Subscriber(cluster.nodes[0].url, old=True) as subscriber:
+        async with Sidecar(engine, cluster, host=host, rules=rules) as sidecar:
+            await sidecar.ready(subscriber)
+            seen = Watched(sidecar, subscriber)
+            await engine.create("true", name="with-dot.and_line")
+            await seen.alert("made")
+            for node in cluster.nodes[1:]:
+                node.kill()
+                await engine.create("true", name=f"while-{node.name}-is-gone")
+                await until(partial(_has, seen, f"while-{node.name}-is-gone"), what="the alert", within_s=60)
+                node.start()
+                cluster.ready([node])
+            before = len(seen.alerts("made"))
+            code, shown, _ = await sidecar.ask("status", "--republish")
+            assert code == 0
+            assert "MQTT 3.1.1" in shown
+            await until(lambda: len(seen.alerts("made")) >= before + 3, what="all three anew", within_s=30)
