@@ -44,8 +44,11 @@ _UNSETTLED_S = 15.0
 """Before what is retained is read again, while it is too early after a start to call an alert unknown."""
 _CANCEL_AGAIN_S = 3.0
 """A connection that is ended in order takes two seconds at most."""
-_CLEAR_EVERY_S = 600.0
-"""With 3.1.1, which has no message expiry, resolved alerts are looked for this often."""
+_COMPARE_EVERY_S: dict[Version, float] = {"5": 3600.0, "3.1.1": 600.0}
+"""What is retained is read again so often: rows may have been dropped, and with 3.1.1 resolved alerts do not expire."""
+_UNREAD_AGAIN_S = 60.0
+"""After what is retained could not be read; doubled each time up to an hour."""
+_UNREAD_MAX_S = 3600.0
 _SOON_S = 5.0
 """A broker that closes the connection on a row does so at once; after this long it was something else."""
 _CLOSES = "the broker closes the connection on it"
@@ -267,6 +270,8 @@ class MqttPublisher:
     async def _reconcile(self, link: Link, drain: Drain, announced: asyncio.Event, alerts: AlertRecords) -> NoReturn:
         """Have what the broker keeps of alerts put right: now, on demand, and now and then where nothing expires by itself."""
         await announced.wait()
+        unread = backoff(_UNREAD_AGAIN_S, _UNREAD_MAX_S, draw=self._random)
+        done = False
         while True:
             with contextlib.suppress(TimeoutError):  # a flood that goes on: then some are published twice
                 await within(self._clock, _READ_S, drain.caught_up.wait())
@@ -274,19 +279,14 @@ class MqttPublisher:
             self._republish.clear()
             reader = await alerts.begin(everything=everything)
             complete = await self._read_retained(link, alerts.topics, reader)
-            settled = await alerts.finish(reader, complete=complete)
-            _log.info("mqtt_retained_compared", complete=complete, settled=settled)
-            if not complete:
-                pause = None
-            elif not settled:
-                pause = _UNSETTLED_S
-            else:
-                pause = _CLEAR_EVERY_S if link.version == "3.1.1" else None
-            if pause is None:
-                await self._republish.wait()
-            else:
-                with contextlib.suppress(TimeoutError):
-                    await within(self._clock, pause, self._republish.wait())
+            if complete or everything or not done:  # who may not read publishes what fires once a connection, not again and again
+                settled = await alerts.finish(reader, complete=complete)
+                _log.info("mqtt_retained_compared", complete=complete, settled=settled)
+                done = True
+            found_out = _COMPARE_EVERY_S[link.version] if settled else _UNSETTLED_S
+            pause = found_out if complete else next(unread)
+            with contextlib.suppress(TimeoutError):
+                await within(self._clock, pause, self._republish.wait())
 
     async def _read_retained(self, link: Link, topics: Sequence[str], reader: RetainedReader) -> bool:
         """Hand on all that is retained under these topics; whether it can be read: our own status, asked for last, came too."""
