@@ -84,9 +84,21 @@ def _ordered(compare: Callable[[Any, Any], Any]) -> Callable[[Any, Any], bool]:
         try:
             return bool(compare(value, other))
         except TypeError:
-            return False
+            times = _moment(value), _moment(other)
+            return None not in times and bool(compare(*times))
 
     return test
+
+
+def _moment(value: Any) -> datetime | None:
+    """A time, also one that a declared fact has as text (RFC 3339); None for anything else."""
+    if isinstance(value, datetime):
+        return value
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None
+    return moment if moment.tzinfo is not None else None
 
 
 def _contains(value: Any, part: Any) -> bool:

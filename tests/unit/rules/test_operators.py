@@ -1,6 +1,7 @@
 """Regular expressions of rules."""
 
 import time
+from datetime import UTC, datetime
 
 import pytest
 
@@ -48,3 +49,13 @@ def test_the_check_and_the_core_share_one_meaning() -> None:
         assert passes(op, value, (other,)) is holds(op, value, (other,))  # type: ignore[arg-type]  # operators by name
     assert passes("gt", True, (0,))  # a wrong type is said by another check
     assert passes("re", "dead", ("(",))  # as is a wrong expression
+
+
+def test_a_time_that_a_declared_fact_has_as_text_is_compared_as_a_time() -> None:
+    """A rule asserts when a storm began, another compares it with when a container was created; what is no time is not later."""
+    created = datetime(2026, 1, 1, 0, 0, 5, tzinfo=UTC)
+    assert holds("gte", created, ("2026-01-01T00:00:05.000000Z",))
+    assert not holds("gt", created, ("2026-01-01T00:00:05.000000Z",))
+    assert holds("lt", "2026-01-01T00:00:04Z", (created,))
+    for other in ("soon", "2026-01-01", 7, None, True):
+        assert not holds("gte", created, (other,))
