@@ -152,7 +152,7 @@ async def test_held_deletion_is_repaired_by_unmounting_at_the_holder(stage: tupl
         found = await engine.inspect("cadvisor")
         assert found is not None
         point = f"/var/lib/docker/containers/{victim}/mounts/shm"
-        await run("nsenter", "-t", str(found["State"]["Pid"]), "-m", "umount", point)
+        await run("nsenter", "-t", str(found["State"]["Pid"]), "-m", "-r", "umount", point)
         await engine.docker("rm", "--force", victim)
         await fake_program.say("dead-container", "resolved", victim)
 

@@ -32,7 +32,7 @@ async def holders_unmount(container: str, holder: int) -> int:
     lines = Path(f"/proc/{holder}/mountinfo").read_text().splitlines()
     points = [line.split()[4] for line in lines if container in line]
     for point in reversed(points):
-        await run("nsenter", "-t", str(holder), "-m", "umount", point)
+        await run("nsenter", "-t", str(holder), "-m", "-r", "umount", point)
     return len(points)
 
 
