@@ -1,9 +1,10 @@
 """What every fact has in common. Knows nothing of Docker, of rules, or of where facts come from."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Self, overload
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WrapValidator, model_validator
 
 from engine.facts.timestamps import Micros, to_micros, utc_text
 
@@ -17,7 +18,19 @@ _MAY_BE_EMPTY = ("fact_id", "host", "source")
 """Names of the envelope that are left out when there is nothing in them."""
 
 
-def _utc(at: datetime) -> datetime:
+_WRITTEN = len("2026-11-20T16:51:52.525487Z")
+"""Length of a time as this program writes it."""
+
+
+def _utc(value: Any, validate: Callable[[Any], datetime]) -> datetime:
+    if type(value) is str and len(value) == _WRITTEN and value[10] == "T" and value[-1] == "Z" and value[-8] == ".":
+        try:
+            return datetime.fromisoformat(value)  # half of the time for nearly all facts
+        except ValueError:
+            pass  # pydantic says what is wrong with it
+    at = validate(value)
+    if at.tzinfo is UTC:
+        return at
     if at.tzinfo is None:
         msg = "a time needs its zone (for example a final Z)"
         raise ValueError(msg)
@@ -30,7 +43,7 @@ def _utc(at: datetime) -> datetime:
 
 UtcTime = Annotated[
     datetime,
-    AfterValidator(_utc),
+    WrapValidator(_utc),
     PlainSerializer(utc_text, return_type=str, when_used="json"),
 ]
 """A moment; always aware and in UTC. In JSON with microseconds and a final Z."""

@@ -136,7 +136,8 @@ class FactKinds:
             kind = data.get("fact")
             if not isinstance(kind, str):
                 raise BadFactError('a fact needs its kind: "fact": "container", say')
-            body = {name: value for name, value in data.items() if name != "fact"}
+            body = {**data}
+            del body["fact"]
             model = self._models.get(kind)
             if model is not None:
                 return model.model_validate(body)

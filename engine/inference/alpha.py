@@ -13,34 +13,71 @@ from engine.inference.items import Node
 from engine.rules.model import Condition
 
 _Entry = tuple[Predicate | None, Node]
+_Pattern = tuple[str, tuple[Condition, ...], Node]
+
+_SPLIT_ABOVE = 8
+"""Patterns with one value in common that are tried one by one; more are looked up by a second field."""
+
+_SHARED_AT_MOST = 10_000
+"""Different groups of nodes that are held once for all their facts."""
 
 
-class _Kind:
-    """Patterns of one kind."""
+class _Index:
+    """Patterns of one kind, by the values of fields that none of the indexes above it went by."""
 
     __slots__ = ("always", "tables")
 
-    def __init__(self, patterns: list[tuple[str, tuple[Condition, ...], Node]]) -> None:
+    def __init__(self, patterns: list[_Pattern], spent: tuple[str, ...] = ()) -> None:
         # The field that most patterns test for equality sorts best: it makes the fewest tables.
         popularity = Counter(
             name for kind, tests, _ in patterns for name in dict.fromkeys(attribute(kind, t.path) for t in tests if _literal(t))
         )
-        tables: dict[str, dict[Any, list[_Entry]]] = {}
+        tables: dict[str, dict[Any, list[_Pattern]]] = {}
         self.always: list[_Entry] = []
         for kind, tests, node in patterns:
-            eligible = [test for test in tests if _literal(test) and attribute(kind, test.path) is not None]
+            eligible = [test for test in tests if _literal(test) and attribute(kind, test.path) not in (None, *spent)]
             chosen = max(eligible, key=lambda test: (popularity[attribute(kind, test.path)], test.path), default=None)
             # A number or a flag is tried again after the look-up: 1, 1.0 and True are the same key of a table.
-            others = [t for t in tests if t is not chosen or not all(isinstance(value, str) for value in t.values)]
-            entry = (conjunction([constant(kind, test) for test in others]), node)
+            others = tuple(t for t in tests if t is not chosen or not all(isinstance(value, str) for value in t.values))
             if chosen is None:
-                self.always.append(entry)
+                self.always.append(_entry((kind, others, node)))
                 continue
             name = attribute(kind, chosen.path)
             assert name is not None  # noqa: S101 - eligible tests have one
             for value in dict.fromkeys(chosen.values):
-                tables.setdefault(name, {}).setdefault(value, []).append(entry)
-        self.tables = tuple(tables.items())
+                tables.setdefault(name, {}).setdefault(value, []).append((kind, others, node))
+        self.tables: tuple[tuple[str, dict[Any, list[_Entry] | _Index]], ...] = tuple(
+            (name, {value: _bucket(found, (*spent, name)) for value, found in table.items()}) for name, table in tables.items()
+        )
+
+    def find(self, values: Mapping[str, Any], found: list[Node]) -> None:
+        """Add the nodes whose tests these values pass."""
+        for name, table in self.tables:
+            try:
+                bucket = table.get(values.get(name))
+            except TypeError:  # a list or map where a rule expects one value: no literal equals it
+                continue
+            if bucket is None:
+                continue
+            if isinstance(bucket, list):
+                found.extend([node for test, node in bucket if test is None or test(values)])
+            else:
+                bucket.find(values, found)
+        if self.always:
+            found.extend([node for test, node in self.always if test is None or test(values)])
+
+
+def _entry(pattern: _Pattern) -> _Entry:
+    kind, tests, node = pattern
+    return conjunction([constant(kind, test) for test in tests]), node
+
+
+def _bucket(patterns: list[_Pattern], spent: tuple[str, ...]) -> "list[_Entry] | _Index":
+    if len(patterns) > _SPLIT_ABOVE:
+        index = _Index(patterns, spent)
+        if len(index.always) < len(patterns):
+            return index
+    return [_entry(pattern) for pattern in patterns]
 
 
 def _literal(test: Condition) -> bool:
@@ -51,8 +88,9 @@ class AlphaNetwork:
     """Patterns by the facts that pass their own tests (those without references)."""
 
     def __init__(self) -> None:
-        self._patterns: dict[str, list[tuple[str, tuple[Condition, ...], Node]]] = {}
-        self._kinds: dict[str, _Kind] = {}
+        self._patterns: dict[str, list[_Pattern]] = {}
+        self._kinds: dict[str, _Index] = {}
+        self._shared: dict[tuple[Node, ...], tuple[Node, ...]] = {}
 
     def add(self, kind: str, tests: Iterable[Condition], node: Node) -> None:
         """A pattern over facts of this kind; tests with references are not looked at."""
@@ -67,16 +105,13 @@ class AlphaNetwork:
             patterns = self._patterns.get(kind)
             if patterns is None:
                 return ()
-            index = self._kinds[kind] = _Kind(patterns)
+            index = self._kinds[kind] = _Index(patterns)
         found: list[Node] = []
-        for name, table in index.tables:
-            value = values.get(name)
-            try:
-                entries = table.get(value)
-            except TypeError:  # a list or map where a rule expects one value: no literal equals it
-                continue
-            if entries is not None:
-                found.extend([node for test, node in entries if test is None or test(values)])
-        if index.always:
-            found.extend([node for test, node in index.always if test is None or test(values)])
+        index.find(values, found)
         return tuple(found)
+
+    def shared(self, nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+        """The same nodes as one tuple for all facts that they concern."""
+        if len(self._shared) > _SHARED_AT_MOST:
+            self._shared.clear()
+        return self._shared.setdefault(nodes, nodes)

@@ -7,6 +7,7 @@ how often). Entries are made only when they are drained: a fact that comes and g
 
 import json
 from collections.abc import Callable
+from json.encoder import encode_basestring
 from typing import Any
 
 from engine.inference.decision import Changes
@@ -39,14 +40,30 @@ class ChangeLog:
 
     def drain(self) -> Changes:
         """What changed since the last call."""
-        changes = Changes({address: encode(content()) for address, content in self._puts.items()}, self._deletes)
+        changes = Changes({address: text_of(content()) for address, content in self._puts.items()}, self._deletes)
         self._puts = {}
         self._deletes = {}
         return changes
 
 
+class Encoded(str):
+    """JSON text already, the same that `encode` would give: of what is written thousands of times in one form."""
+
+    __slots__ = ()
+
+
+def text_of(content: Any) -> str:
+    """The content of an entry as it is written."""
+    return content if type(content) is Encoded else encode(content)
+
+
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 """Made once: `json.dumps` with options makes one for each call, which is half of its time."""
+
+
+def encode_text(text: str) -> str:
+    """The same of a text alone, in a fifth of the time."""
+    return encode_basestring(text)
 
 
 def encode(value: Any) -> str:

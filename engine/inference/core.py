@@ -189,7 +189,7 @@ class Core:
             item.supporters = {supporter.id: None}
         self.memory.add(item)
         self.memory.save(item)
-        item.nodes = nodes
+        item.nodes = self._alpha.shared(nodes)
         for node in nodes:
             node.insert(item)
 
@@ -242,6 +242,7 @@ class Core:
     def _settle(self) -> None:
         """Run the agenda until nothing more follows at this moment."""
         firings = 0
+        evidence: dict[int, dict[str, Any]] = {}
         while True:
             self._drop_unsupported()
             match = self._agenda.pop()
@@ -258,11 +259,11 @@ class Core:
                 raise EndlessChainError(f"rule {match.rule.id} and those that it feeds do not come to an end at one moment")
             node = self._nodes[match.rule.id]
             if node.ready(match):
-                self._fire(node, match)
+                self._fire(node, match, evidence)
 
-    def _fire(self, node: RuleNode, match: Match) -> None:
+    def _fire(self, node: RuleNode, match: Match, evidence: dict[int, dict[str, Any]]) -> None:
         """A rule fires: apply what follows, one consequence after the other."""
-        firing = Firing.of(match)
+        firing = Firing.of(match, evidence)
         self.support.fired(match, node.version(match))
         previously_asserted, match.asserted = match.asserted, {}
         if match.raised is not None and match.raised != firing.key:

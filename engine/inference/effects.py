@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from engine.facts import DeclaredFact, Fact, FactKinds
 from engine.facts.timestamps import SECOND, Micros, from_micros
-from engine.inference.items import FactItem
+from engine.inference.items import FactItem, Item
 from engine.inference.match import Match
 from engine.inference.memory import WorkingMemory
 from engine.inference.support import RULE_SOURCE
@@ -73,14 +73,23 @@ class Firing:
     evidence: tuple[dict[str, Any], ...]
 
     @classmethod
-    def of(cls, match: Match) -> Self:
-        """The match fires now."""
+    def of(cls, match: Match, evidence: dict[int, dict[str, Any]]) -> Self:
+        """The match fires now. `evidence` is that of facts that fired at this moment already, by number: many rules share it."""
         return cls(
             match,
             render(match.rule.key, match),
             tuple([fact_id for item in match.items for fact_id in item.fact_ids()]),
-            tuple([item.evidence() for item in match.items]),
+            tuple([_evidence_of(item, evidence) for item in match.items]),
         )
+
+
+def _evidence_of(item: Item, known: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    if not item.is_event or not isinstance(item, FactItem):
+        return item.evidence()  # it may have changed since
+    found = known.get(item.seq)
+    if found is None:
+        found = known[item.seq] = item.evidence()
+    return found
 
 
 def consequences(match: Match, now: Micros, kinds: FactKinds, memory: WorkingMemory) -> Iterator[Consequence]:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from engine.facts import Fact
 from engine.facts.registry import DeclaredFact
 from engine.facts.timestamps import SECOND, Micros
+from engine.inference.change_log import Encoded, encode, encode_text
 
 Identity = tuple[str, ...]
 
@@ -82,10 +83,19 @@ class FactItem:
         """As JSON, for an alert."""
         return self.fact.to_json_dict()
 
-    def to_json(self) -> list[Any]:
+    @property
+    def row(self) -> str:
+        """Its key in the journal."""
+        return f'["{self.fact.KIND}",{encode_text(self.fact.fact_id)}]'
+
+    def to_json(self) -> Any:
         """As it stands in the journal."""
         supporters = None if self.supporters is None else sorted(self.supporters)
-        return [self.seq, supporters, self.fact.to_json_dict()]
+        try:
+            text = self.fact.to_json()
+        except ValueError:  # a lone surrogate
+            return [self.seq, supporters, self.fact.to_json_dict()]
+        return Encoded(f"[{self.seq},{'null' if supporters is None else encode(supporters)},{text}]")
 
 
 class StateItem(FactItem):
@@ -112,6 +122,11 @@ class StateItem(FactItem):
     def values(self) -> Mapping[str, Any]:
         """The fields, as conditions read them."""
         return self._values
+
+    @property
+    def row(self) -> str:
+        """Its key in the journal."""
+        return encode(self._identity)
 
     def replace(self, fact: Fact) -> None:
         """The same identity has another fact from now on."""

@@ -26,9 +26,10 @@ class Match:
         "asserted",
         "bindings",
         "fired",
+        "is_constant",
         "items",
-        "key",
         "missing_keys",
+        "order",
         "queued",
         "raised",
         "rule",
@@ -40,7 +41,10 @@ class Match:
         self.rule = rule
         self.bindings = bindings
         self.items = items
-        self.key: tuple[Identity, ...] = tuple([item.identity for item in items])
+        self.order: tuple[int, ...] = tuple([item.seq for item in items])
+        """Places in which its items entered: names it within its rule, and settles the order there."""
+        self.is_constant = all(item.is_event for item in items)
+        """Whether nothing of it ever changes."""
         self._id = ""
         self.since: Micros | None = None
         """Since when everything holds that the rule asks for, None while a `missing` does not."""
@@ -66,9 +70,9 @@ class Match:
         return self._id
 
     @property
-    def order(self) -> tuple[int, ...]:
-        """Places in which its items entered: settles the order within a rule."""
-        return tuple([item.seq for item in self.items])
+    def key(self) -> tuple[Identity, ...]:
+        """What its patterns bound."""
+        return tuple([item.identity for item in self.items])
 
     def value_of(self, ref: Ref) -> Any:
         """What a reference refers to."""

@@ -11,7 +11,7 @@ from engine.errors import BadFactError
 from engine.facts import FactKinds, Retraction
 from engine.facts.docker import ContainerEvent
 from engine.facts.timestamps import SECOND, Micros
-from engine.inference.change_log import ChangeLog, encode
+from engine.inference.change_log import ChangeLog
 from engine.inference.clock import NEVER
 from engine.inference.items import FactItem, Identity
 
@@ -161,12 +161,12 @@ class WorkingMemory:
                 else:
                     del self._containers[container]
         if self._changes.enabled:
-            self._changes.delete("fact", encode(identity))
+            self._changes.delete("fact", item.row)
 
     def save(self, item: FactItem) -> None:
         """Have the journal write a fact."""
         if self._changes.enabled:
-            self._changes.put("fact", encode(item.identity), item.to_json)
+            self._changes.put("fact", item.row, item.to_json)
 
     # -- expiry ---------------------------------------------------------------------------------------------------------
 

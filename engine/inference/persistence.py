@@ -10,7 +10,7 @@ from typing import Any
 from engine.errors import BadFactError
 from engine.facts import Fact, Retraction
 from engine.inference.alerts import NO_RULE
-from engine.inference.change_log import encode
+from engine.inference.change_log import text_of
 from engine.inference.core import Core
 from engine.inference.items import expiry, item_of
 from engine.inference.joins import Kind
@@ -41,12 +41,12 @@ def restore(
 
 def snapshot(core: Core) -> dict[tuple[str, str], str]:
     """Everything that the journal would hold now."""
-    return {address: encode(content) for address, content in _contents(core)}
+    return {address: text_of(content) for address, content in _contents(core)}
 
 
 def _contents(core: Core) -> Iterator[tuple[tuple[str, str], Any]]:
     yield ("clock", "clock"), [core.clock.now, core.clock.started, core.clock.seq]
-    yield from ((("fact", encode(item.identity)), item.to_json()) for item in core.memory)
+    yield from ((("fact", item.row), item.to_json()) for item in core.memory)
     groups = [group for window in core.windows.values() for group in window.groups.values()]
     yield from ((("window", row), content) for group in groups for row, content in group.to_json_entries())
     yield from ((("count", row), content) for group in groups for row, content in group.to_json_reached())

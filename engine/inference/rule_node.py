@@ -14,7 +14,7 @@ from engine.inference.agenda import Agenda
 from engine.inference.change_log import ChangeLog
 from engine.inference.clock import EventClock
 from engine.inference.conditions import Getter, getter
-from engine.inference.items import FactItem, Identity, Item
+from engine.inference.items import FactItem, Item
 from engine.inference.joins import Kind, new_combination
 from engine.inference.joins.candidates import Keys, Structure
 from engine.inference.match import Match, value_in
@@ -56,7 +56,8 @@ class Slot:
         """How many items pass the pattern's own conditions."""
         self._keys: dict[int, Keys] = {}
         """Join fields of items that may change, as they were when they joined."""
-        self.matches: dict[Identity, dict[Match, None]] = {}
+        self.matches: dict[int, dict[Match, None]] = {}
+        """By the number of the item."""
 
     def compile(self, join_paths: list[FieldPath], relevant: Iterable[FieldPath], used: Iterable[FieldPath]) -> None:
         """Learn which fields join, which decide a combination, and which make a version."""
@@ -110,7 +111,7 @@ class Slot:
         if any(read(old) != read(values) for read in self._relevant):
             self.node.on_item_changed(self, item)
         elif any(read(old) != read(values) for read in self._used):
-            for match in tuple(self.matches.get(item.identity, ())):
+            for match in tuple(self.matches.get(item.seq, ())):
                 self.node.consider(match)
 
     def remove(self, item: Item) -> None:
@@ -137,7 +138,8 @@ class RuleNode:
             for p in rule.when
             if isinstance(p, MissingPattern)
         ]
-        self.matches: dict[tuple[Identity, ...], Match] = {}
+        self.matches: dict[tuple[int, ...], Match] = {}
+        """By the numbers of its items."""
         self.blocked: dict[Match, None] = {}
         """Matches that an `unless` holds back."""
         self._compared: list[tuple[Slot, Condition]] = []
@@ -194,15 +196,15 @@ class RuleNode:
     def on_item_removed(self, slot: Slot, item: Item) -> None:
         """Drop the matches that an item was part of."""
         self._separate(slot, item)
-        for match in tuple(slot.matches.get(item.identity, ())):
+        for match in tuple(slot.matches.get(item.seq, ())):
             self._drop_match(match)
 
     def on_item_changed(self, slot: Slot, item: Item) -> None:
         """Fields changed that decide which combinations there are: those that are still there go on, others come and go."""
-        before = dict(slot.matches.get(item.identity, {}))
+        before = dict(slot.matches.get(item.seq, {}))
         self._separate(slot, item)
         for items in self._combinations(slot, item):
-            match = self.matches.get(tuple(part.identity for part in items))
+            match = self.matches.get(tuple(part.seq for part in items))
             if match is None:
                 self._add_match(items)
                 continue
@@ -261,21 +263,21 @@ class RuleNode:
 
     def _add_match(self, items: tuple[Item, ...]) -> None:
         match = Match(self.rule, self._bindings, items)
-        self.matches[match.key] = match
+        self.matches[match.order] = match
         for slot, item in zip(self.slots, items, strict=True):
-            slot.matches.setdefault(item.identity, {})[match] = None
+            slot.matches.setdefault(item.seq, {})[match] = None
         for gate in self.gates:
             gate.attach(match)
         if not self.restoring:
             self.consider(match)
 
     def _drop_match(self, match: Match) -> None:
-        del self.matches[match.key]
+        del self.matches[match.order]
         for slot, item in zip(self.slots, match.items, strict=True):
-            matches = slot.matches[item.identity]
+            matches = slot.matches[item.seq]
             del matches[match]
             if not matches:
-                del slot.matches[item.identity]
+                del slot.matches[item.seq]
         for gate in self.gates:
             gate.detach(match)
         self.blocked.pop(match, None)
@@ -284,7 +286,7 @@ class RuleNode:
 
     def alive(self, match: Match) -> bool:
         """Whether the match is still there."""
-        return self.matches.get(match.key) is match
+        return self.matches.get(match.order) is match
 
     def consider(self, match: Match) -> None:
         """Something of the match changed: does everything hold, for long enough, and has it not fired on this before?"""
@@ -339,6 +341,8 @@ class RuleNode:
 
     def version(self, match: Match) -> str:
         """Names the values on which the rule would fire: what it tests and uses. What is missing has none while it is missing."""
+        if match.is_constant:
+            return "-"
         content = [slot.version(item) for slot, item in zip(self.slots, match.items, strict=True)]
         if not any(content):
             return "-"

@@ -12,7 +12,7 @@ from heapq import heappop, heappush
 from typing import Any, NamedTuple, Protocol
 
 from engine.facts.timestamps import SECOND, Micros, format_duration, from_micros
-from engine.inference.change_log import ChangeLog, encode
+from engine.inference.change_log import ChangeLog, Encoded, encode, encode_text
 from engine.inference.clock import EventClock
 from engine.inference.conditions import getter
 from engine.inference.items import SAMPLES, CountItem, FactItem, Identity
@@ -163,7 +163,7 @@ class Group:
         self._store(name, entry)
         changes = self.window.changes
         if changes.enabled:
-            changes.put("window", self._row(name), lambda: [self.window.key, list(self.key), name, *entry])
+            changes.put("window", self._row(name), lambda: self._encoded(name, entry))
         # A threshold that is not reached lacks at least one entry: nothing needs a check before so many have come.
         self._total += 1
         if self._due and self._total >= self._due[0][0]:
@@ -211,6 +211,10 @@ class Group:
         changes = self.window.changes
         if changes.enabled:
             changes.delete("window", self._row(name))
+
+    def _encoded(self, name: str, entry: Entry) -> Encoded:
+        at, sample, fact_id = entry
+        return Encoded(f"{self.address[:-1]},{encode_text(name)},{at},{encode_text(sample)},{encode_text(fact_id)}]")
 
     def _row(self, name: str) -> str:
         return f"{self.address}\x1f{name}"
