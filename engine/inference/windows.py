@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 from engine.facts.timestamps import SECOND, Micros, format_duration, from_micros
 from engine.inference.change_log import ChangeLog, Encoded, encode, encode_text
-from engine.inference.clock import EventClock
+from engine.inference.clock import NEVER, EventClock
 from engine.inference.conditions import getter
 from engine.inference.items import SAMPLES, CountItem, FactItem, Identity
 from engine.rules.model import Condition, CountPattern, FieldPath
@@ -136,7 +136,19 @@ class Entry(NamedTuple):
 class Group:
     """The entries of one group, sorted by time."""
 
-    __slots__ = ("_due", "_entries", "_head", "_leaving", "_release_at", "_total", "address", "key", "reached", "times", "window")
+    __slots__ = (
+        "_due",
+        "_entries",
+        "_head",
+        "_leaves_at",
+        "_release_at",
+        "_total",
+        "address",
+        "key",
+        "reached",
+        "times",
+        "window",
+    )
 
     def __init__(self, window: Window, key: tuple[Any, ...]) -> None:
         self.window = window
@@ -150,7 +162,8 @@ class Group:
         self._total = 0
         self._due: list[tuple[int, int]] = [(0, number) for number in range(len(window.thresholds))]
         """When to check which threshold that is not reached, by the number of entries that have come: a heap."""
-        self._leaving = False
+        self._leaves_at: Micros = NEVER
+        """When a timer forgets what has left."""
         self._release_at: dict[Threshold, Micros] = {}
         """When a timer checks whether a threshold that is reached still is."""
 
@@ -184,9 +197,7 @@ class Group:
         if len(self._entries) > self.window.most:
             self._drop_oldest()
             self._compact()
-        if not self._leaving:
-            self._leaving = True
-            self.window.clock.call_at(entry.at + self.window.retention, self._leave, None)
+        self._leave_at(entry.at + self.window.retention)
 
     def replace(self, name: str, entry: Entry) -> None:
         """The fact of an entry was seen again: it counts with its latest time."""
@@ -221,7 +232,9 @@ class Group:
 
     def _leave(self, _: None) -> None:
         """Forget what has left the longest window; this group too when that was all."""
-        self._leaving = False
+        if self.window.clock.now < self._leaves_at:
+            return  # a timer of before a late entry, which had an earlier one
+        self._leaves_at = NEVER
         edge = self.window.clock.now - self.window.retention
         while self._head < len(self.times) and self.times[self._head][0] <= edge:
             self._drop_oldest()
@@ -229,11 +242,13 @@ class Group:
             self.window.groups.pop(self.key, None)
             return
         self._compact()
-        self._leaving = True
         # Many leave together rather than each by a timer of its own: nothing is decided by what is forgotten here.
-        self.window.clock.call_at(
-            max(self.times[self._head][0] + self.window.retention, self.window.clock.now + SECOND), self._leave, None
-        )
+        self._leave_at(max(self.times[self._head][0] + self.window.retention, self.window.clock.now + SECOND))
+
+    def _leave_at(self, due: Micros) -> None:
+        if due < self._leaves_at:
+            self._leaves_at = due
+            self.window.clock.call_at(due, self._leave, None)
 
     def _drop_oldest(self) -> None:
         name = self.times[self._head][1]

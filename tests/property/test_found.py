@@ -6,6 +6,7 @@ from engine.facts import Fact, Retraction
 from engine.facts.timestamps import SECOND
 from engine.inference.core import Core
 from engine.inference.decision import RetractDecision
+from engine.inference.persistence import restore, snapshot
 from engine.rules.model import AssertEffect, CountPattern, MissingPattern, RetractEffect, Rule, Template
 from tests.property.build import at, check, container, event, fact, gone, ref, rule, ruleset
 from tests.property.said import status_of
@@ -111,3 +112,12 @@ def test_missing_with_a_reference_lets_nothing_equal_nothing() -> None:
     quiet = MissingPattern("m", "container_event", (check("exit_code", ref("c.exit_code"), op="eq"),), 2 * SECOND)
     items = [container(0, "a", "0"), event(1, "die", "a", "1"), container(2, "b", "2", exit_code=0)]
     assert decided(rule("r", fact("c", "container"), quiet), items) == [(2, "firing"), (2, "firing")]
+
+
+def test_what_is_counted_late_leaves_in_time() -> None:
+    """An event that comes late leaves its window when its own time is over, and a restart finds what the process had."""
+    counted = ruleset(rule("r", CountPattern("n", "container_event", (), (), 6 * SECOND, 1)))
+    core = Core(counted)
+    for item in (event(1, "die", "a", "1"), event(0, "die", "a", "2"), event(6, "die", "a", "3")):
+        core.step(item)
+    assert snapshot(restore(counted, snapshot(core))).keys() == snapshot(core).keys()
