@@ -32,10 +32,17 @@ def restore(
 ) -> Core:
     """A core that goes on from what the journal held, perhaps with other rules.
 
-    The state of rules that are unchanged comes back whole. What follows from changed ones comes with the next call.
+    The state of rules that are unchanged comes back whole. What follows from changed ones comes with the next call. An entry that
+    cannot be read is left out, forgotten and named in `core.faults`; if the rest does not fit together, the core begins empty.
     """
     core = Core(ruleset, keep_changes=keep_changes, combination=combination, bounds=bounds)
-    _Restoration(core, entries).run()
+    try:
+        _Restoration(core, entries).run()
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        core = Core(ruleset, keep_changes=keep_changes, combination=combination, bounds=bounds)
+        for section, key in entries:
+            core.changes.delete(section, key)
+        core.faults.append(f"what was known before the restart cannot be read, and is left out: {error!r}")
     return core
 
 
@@ -56,6 +63,30 @@ def _contents(core: Core) -> Iterator[tuple[tuple[str, str], Any]]:
     yield from ((("alert", f"{state.rule}\x1f{state.key}"), state.to_json()) for state in core.alerts.states.values())
 
 
+_SHAPES: dict[str, tuple[int, tuple[int, ...]]] = {
+    "clock": (3, (0, 2)),
+    "seen": (3, (2,)),
+    "window": (6, (3,)),
+    "count": (4, (3,)),
+    "fact": (3, (0,)),
+    "match": (6, ()),
+}
+"""Lists by section: how long they are, and which of their elements are whole numbers."""
+
+
+def _readable(section: str, text: str) -> Any:
+    """An entry's content; None when it is none that any version writes."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if section == "alert":
+        return content if isinstance(content, dict) and {"rule", "key"} <= content.keys() else None
+    length, numbers = _SHAPES.get(section, (0, ()))
+    fits = isinstance(content, list) and len(content) == length and all(type(content[place]) is int for place in numbers)
+    return content if fits or section not in _SHAPES else None
+
+
 class _Restoration:
     """Restores entries into a core that has seen nothing yet. Entries that mean nothing under its rules are forgotten."""
 
@@ -63,7 +94,12 @@ class _Restoration:
         self._core = core
         self._sections: dict[str, dict[str, Any]] = {}
         for (section, key), text in entries.items():
-            self._sections.setdefault(section, {})[key] = json.loads(text)
+            content = _readable(section, text)
+            if content is None:
+                core.changes.delete(section, key)
+                core.faults.append(f"an entry of the journal cannot be read, and is left out: {section} {key[:100]}")
+            else:
+                self._sections.setdefault(section, {})[key] = content
 
     def run(self) -> None:
         """Restore everything, then look at every match once."""

@@ -4,6 +4,7 @@ import json
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from engine.facts.timestamps import Micros
 from engine.journal.records import AuditRow, Bounds
@@ -89,7 +90,16 @@ def read(connection: sqlite3.Connection, query: AuditQuery, limit: int) -> list[
             action=action,
             target=target,
             reason=reason,
-            detail=json.loads(detail),
+            detail=_detail(detail),
         )
         for at, kind, verdict, rule, key, activation, action, target, reason, detail in reversed(found)
     ]
+
+
+def _detail(text: object) -> dict[str, Any]:
+    """As it was written; empty for a damaged one, so that the others can be read."""
+    try:
+        found = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        found = None
+    return found if isinstance(found, dict) else {}

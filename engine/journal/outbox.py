@@ -105,6 +105,15 @@ def read(connection: sqlite3.Connection, limit: int, after: int) -> list[OutboxR
     ]
 
 
+def remove_unreadable(connection: sqlite3.Connection) -> Counter[str]:
+    """Take out rows that no broker could be sent, which a damaged file has; how many."""
+    found = connection.execute(
+        "DELETE FROM outbox WHERE typeof(topic) != 'text' OR typeof(payload) != 'blob' OR typeof(kind) != 'text' OR topic = ''"
+        " OR typeof(retain) != 'integer' OR typeof(expiry_s) NOT IN ('integer', 'null')"
+    )
+    return Counter({"outbox": found.rowcount} if found.rowcount > 0 else {})
+
+
 def last_seq(connection: sqlite3.Connection) -> int:
     """The highest number ever used, also by rows that are gone."""
     found: Sequence[int] | None = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
@@ -119,4 +128,5 @@ def totals(connection: sqlite3.Connection) -> tuple[int, int]:
 
 def lost_so_far(connection: sqlite3.Connection) -> Counter[str]:
     """Rows lost since the journal began, by kind."""
-    return Counter(dict(connection.execute("SELECT kind, count FROM lost").fetchall()))
+    found = connection.execute("SELECT kind, count FROM lost WHERE typeof(kind) = 'text' AND typeof(count) = 'integer'")
+    return Counter(dict(found.fetchall()))

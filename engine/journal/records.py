@@ -155,3 +155,5 @@ class JournalState:
     """Outbox rows lost since the journal began, by kind."""
     recovered: str | None
     """A sentence, if the file found was unusable, was moved aside, and a fresh one begun; else None."""
+    unreadable: Counter[str] = field(default_factory=Counter)
+    """Rows that cannot be read and are left out, by table."""

@@ -21,7 +21,7 @@ from engine.facts.timestamps import Micros, from_micros
 from engine.journal import audit, outbox, schema
 from engine.journal.audit import AuditQuery
 from engine.journal.files import WriterLock, damage, disk_error, is_damage, move_aside
-from engine.journal.records import AuditRow, Batch, Bounds, Committed, JournalState
+from engine.journal.records import AuditRow, Batch, Bounds, Committed, CoreKey, JournalState
 from engine.ports.broker import OutboxRow
 
 _log = structlog.get_logger(__name__)
@@ -43,6 +43,14 @@ def _pack(text: str) -> bytes:
 
 def _unpack(data: bytes) -> str:
     return data.decode("utf-8", "surrogatepass")
+
+
+def _unpacked(row: tuple[object, ...]) -> list[str] | None:
+    """The texts of a row; None when one of them is no text: one damaged value must not keep the sidecar from starting."""
+    try:
+        return [_unpack(value) for value in row if isinstance(value, bytes)] if all(isinstance(it, bytes) for it in row) else None
+    except UnicodeDecodeError:
+        return None
 
 
 _DISK_CODES = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
@@ -144,20 +152,25 @@ class Journal:
             JournalError: it cannot be read.
         """
         try:
-            core = {
-                (_unpack(section), _unpack(key)): _unpack(value)
-                for section, key, value in self._db.execute("SELECT section, key, value FROM core")
-            }
+            unreadable: Counter[str] = Counter()
+            core: dict[CoreKey, str] = {}
+            for row in self._db.execute("SELECT section, key, value FROM core"):
+                texts = _unpacked(row)
+                if texts is None:
+                    unreadable["core"] += 1
+                else:
+                    core[texts[0], texts[1]] = texts[2]
             return JournalState(
-                cursors=self._map("cursors"),
+                cursors=self._map("cursors", unreadable),
                 core=core,
-                retries=self._map("retries"),
-                memory=self._map("memory"),
+                retries=self._map("retries", unreadable),
+                memory=self._map("memory", unreadable),
                 last_seq=self._last_seq,
                 outbox_rows=self._rows,
                 outbox_bytes=self._bytes,
                 lost=outbox.lost_so_far(self._db),
                 recovered=self.recovered,
+                unreadable=unreadable + outbox.remove_unreadable(self._db),
             )
         except sqlite3.Error as error:
             raise _as_journal_error(self.path, "read", error) from error
@@ -253,9 +266,15 @@ class Journal:
         audit.append(db, batch.audit, self._bounds)
         return Committed(seqs, lost + replaced), rows, size
 
-    def _map(self, table: str) -> dict[str, str]:
-        found = self._db.execute(f"SELECT name, value FROM {table}")  # noqa: S608  a name from this module
-        return {_unpack(name): _unpack(value) for name, value in found}
+    def _map(self, table: str, unreadable: Counter[str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for row in self._db.execute(f"SELECT name, value FROM {table}"):  # noqa: S608  a name from this module
+            texts = _unpacked(row)
+            if texts is None:
+                unreadable[table] += 1
+            else:
+                found[texts[0]] = texts[1]
+        return found
 
     def _put(self, table: str, entries: Mapping[str, str]) -> None:
         self._db.executemany(

@@ -7,7 +7,7 @@ published or an attempt begins. Core, schedule and alert state belong to this ta
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import structlog
@@ -136,6 +136,7 @@ class Loop:
         turn = self._begin()
         self.actions.restore(turn, state.retries)
         self.alerts.restore(turn, state.memory.get(MEMORY))
+        self._note_unreadable(turn, state.unreadable)
         self._batch = turn.batch
 
     # -- the loop -----------------------------------------------------------------------------------------------------
@@ -335,6 +336,17 @@ class Loop:
         self._journal_lost = problem is not None
         state: SourceState = "ok" if problem is None else "lost"
         self._own_facts.append(Source.report("journal", state, at=from_micros(turn.now), host=self._options.host, error=problem))
+
+    def _note_unreadable(self, turn: Turn, unreadable: Mapping[str, int]) -> None:
+        """What a damaged journal has lost is a gap: the sidecar goes on without it, and says so until its next start."""
+        lost = sum(unreadable.values()) + len(turn.core.faults)
+        if not lost:
+            return
+        tables = ", ".join(f"{table}: {count}" for table, count in sorted(unreadable.items())) or "working memory"
+        _log.error("journal_rows_unreadable", lost=lost, tables=tables)
+        error = f"{lost} entries of the journal cannot be read and are left out ({tables})"
+        at, host = from_micros(turn.now), self._options.host
+        self._own_facts.append(Source.report("journal_entries", "gap", at=at, host=host, lost=lost, error=error))
 
     def _answer(self, turn: Turn) -> None:
         for question in turn.questions:

@@ -372,8 +372,11 @@ def known_containers(entries: Mapping[CoreKey, str]) -> list[Container]:
     found: list[Container] = []
     for (section, key), text in entries.items():
         if section == "fact" and key.startswith('["container",'):
-            _, _, fact = json.loads(text)
-            found.append(Container.model_validate({name: value for name, value in fact.items() if name != "fact"}))
+            try:
+                _, _, fact = json.loads(text)
+                found.append(Container.model_validate({name: value for name, value in fact.items() if name != "fact"}))
+            except (ValueError, TypeError, AttributeError, RecursionError):
+                continue  # one that cannot be read is left out, and counted where working memory is restored
     return found
 
 
