@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,15 @@ from engine.journal.records import AuditRow, Bounds
 _COLUMNS = "at, kind, verdict, rule, key, activation, action, target, reason, detail"
 _MAX_TEXT = 4096
 """Characters kept of one text: an error message is cut here, not a megabyte of it repeated with every attempt."""
+
+_MAX_DETAIL = 16 * 1024
+"""Characters of one entry's detail. An ordinary one has some 2,000."""
+_SLIM_TEXT = 300
+_SLIM_ENTRIES = 24
+_SLIM_DEPTH = 5
+"""What is left of texts, maps and lists of a detail that is too long."""
+_SIZE_CHECKED_EVERY = 64
+"""Entries; the check is three PRAGMAs that read the file's header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +45,7 @@ def _text(value: str) -> str:
 
 def append(connection: sqlite3.Connection, rows: Iterable[AuditRow], bounds: Bounds) -> None:
     """Add entries, then let go what is too old or too much."""
-    last = newest = None
+    last = None
     for row in rows:
         cursor = connection.execute(
             f"INSERT INTO audit ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608  a constant
@@ -50,16 +59,51 @@ def append(connection: sqlite3.Connection, rows: Iterable[AuditRow], bounds: Bou
                 _text(row.action),
                 _text(row.target),
                 _text(row.reason),
-                json.dumps(dict(row.detail), default=str),
+                _detail_text(row.detail),
             ),
         )
         last = cursor.lastrowid
-        newest = row.at if newest is None else max(newest, row.at)
-    if last is None or newest is None:
-        return
-    # One writer gives ids without gaps, so what is left are at most so many.
-    connection.execute("DELETE FROM audit WHERE id <= ?", (last - bounds.audit_rows,))
-    connection.execute("DELETE FROM audit WHERE at < ?", (newest - bounds.audit_age,))
+        if last is not None and last % _SIZE_CHECKED_EVERY == 0:
+            _keep_to_size(connection, last, bounds)
+    if last is not None:
+        # One writer gives ids without gaps, so what is left are at most so many.
+        connection.execute("DELETE FROM audit WHERE id <= ?", (last - bounds.audit_rows,))
+
+
+def _keep_to_size(connection: sqlite3.Connection, last: int, bounds: Bounds) -> None:
+    """Let the oldest twentieth go while the file is too large; its pages are used again, so the file grows no further."""
+    pages, free, size = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+    )
+    if (pages - free) * size > bounds.file_bytes:
+        (first,) = connection.execute("SELECT min(id) FROM audit").fetchone()
+        connection.execute("DELETE FROM audit WHERE id <= ?", (first + max(_SIZE_CHECKED_EVERY, (last - first) // 20),))
+
+
+def _detail_text(detail: Mapping[str, Any]) -> str:
+    """As JSON of bounded length: a container with 200 labels of 4 KiB, told at each attempt, must not fill the disk."""
+    text = json.dumps(dict(detail), default=str)
+    if len(text) <= _MAX_DETAIL:
+        return text
+    slim = {name: _slim(value, 0) for name, value in detail.items()}
+    for evidence in (3, 1, 0):
+        if isinstance(slim.get("evidence"), list):
+            slim["evidence"] = slim["evidence"][:evidence]
+        text = json.dumps({**slim, "cut": True}, default=str)
+        if len(text) <= _MAX_DETAIL:
+            return text
+    return json.dumps({"job": str(detail.get("job", ""))[:200], "cut": True})
+
+
+def _slim(value: Any, depth: int) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= _SLIM_TEXT else value[: _SLIM_TEXT - 1] + "…"
+    if isinstance(value, Mapping):
+        few = list(value.items())[:_SLIM_ENTRIES]
+        return {str(name)[:_SLIM_TEXT]: _slim(one, depth + 1) for name, one in few} if depth < _SLIM_DEPTH else "…"
+    if isinstance(value, list | tuple):
+        return [_slim(one, depth + 1) for one in value[:_SLIM_ENTRIES]] if depth < _SLIM_DEPTH else "…"
+    return value
 
 
 def read(connection: sqlite3.Connection, query: AuditQuery, limit: int) -> list[AuditRow]:

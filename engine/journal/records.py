@@ -125,8 +125,8 @@ class Bounds:
     outbox_bytes: int = 64 * 1024 * 1024
     """Payloads and topics of all waiting rows together."""
     audit_rows: int = 100_000
-    audit_age: Micros = 30 * 86_400 * 1_000_000
-    """Older entries go, counted back from the newest one."""
+    file_bytes: int = 256 * 1024 * 1024
+    """Of the whole file, what is free in it left out: beyond that the oldest audit entries go, whatever their clocks said."""
 
 
 @dataclass(frozen=True, slots=True)

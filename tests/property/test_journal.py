@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from engine.journal import AuditRow, Batch, Bounds, Journal
 from engine.ports.broker import OutboxRow, RowKind
 
-BOUNDS = Bounds(outbox_rows=6, outbox_bytes=60, audit_rows=8, audit_age=50)
+BOUNDS = Bounds(outbox_rows=6, outbox_bytes=60, audit_rows=8)
 KINDS: tuple[RowKind, ...] = ("alert", "resolved", "action", "fact")
 
 texts = st.text(st.characters(exclude_categories=()), max_size=3)
@@ -71,9 +71,7 @@ class Model:
         for entry in batch.audit:
             self.entries += 1
             self.audit.append((self.entries, entry.at))
-        if batch.audit:
-            newest = max(entry.at for entry in batch.audit)
-            self.audit = [(number, at) for number, at in self.audit if number > self.entries - 8 and at >= newest - 50]
+        self.audit = [(number, at) for number, at in self.audit if number > self.entries - 8]
 
     def _when_it_goes(self, item: tuple[int, OutboxRow]) -> tuple[int, int]:
         seq, row = item

@@ -105,12 +105,29 @@ def test_audit_keeps_the_newest_rows(path: Path) -> None:
         assert [found.at for found in journal.audit()] == list(range(950, 1050))
 
 
-def test_audit_forgets_what_is_too_old(path: Path) -> None:
-    """Counted back from the newest entry; the edge stays."""
-    with Journal.open(path, bounds=Bounds(audit_age=100), now=SYSTEM.wall()) as journal:
-        journal.commit(Batch(audit=[entry(0), entry(99), entry(100)]))
-        journal.commit(Batch(audit=[entry(200)]))
-        assert [found.at for found in journal.audit()] == [100, 200]
+def test_one_entry_from_a_wrong_clock_takes_no_other_away(path: Path) -> None:
+    """At 0.1.0 one row dated a month ahead deleted five thousand others."""
+    with Journal.open(path, now=SYSTEM.wall()) as journal:
+        journal.commit(Batch(audit=[entry(0), entry(99), entry(10**18)]))
+        assert [found.at for found in journal.audit()] == [0, 99, 10**18]
+
+
+def test_the_file_is_bounded_whatever_containers_are_labelled(path: Path) -> None:
+    """Two hundred labels of 4 KiB in each of five pieces of evidence were 822 KB an entry: 77 GiB in all."""
+    labels = {f"l{number}": "x" * 4096 for number in range(200)}
+    detail = {"job": "j1", "facts": ["f1"], "evidence": [{"fact": "container", "fact_id": "f1", "labels": labels}] * 5}
+    bound = 4 * 1024 * 1024
+    with Journal.open(path, bounds=Bounds(file_bytes=bound), now=SYSTEM.wall()) as journal:
+        for first in range(0, 2_000, 100):
+            rows = [AuditRow(at=first + n, kind="action", verdict="failed", detail=detail) for n in range(100)]
+            journal.commit(Batch(audit=rows))
+        kept = journal.audit(limit=5_000)
+        assert len(kept) > 100
+        assert kept[-1].at == 1_999
+        assert kept[-1].detail["job"] == "j1"
+        assert kept[-1].detail["cut"] is True
+        assert kept[-1].detail["evidence"][0]["fact"] == "container"
+    assert path.stat().st_size < 2 * bound
 
 
 @pytest.mark.parametrize(
