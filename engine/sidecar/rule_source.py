@@ -23,7 +23,7 @@ STEP_MS = 150
 
 LOOK_AGAIN_MS = 1000
 """Times and sizes of the files are compared this often even when nothing was noticed: a link that was swapped further up, or a
-network file system, tells nobody. Forty files cost a fifth of a millisecond."""
+network file system, tells nobody. Forty files cost a fifth of a millisecond, and the way to the thread as much again."""
 
 BRIEF_ERRORS = 3
 """Errors that an alert names: enough to see what was edited; `check` shows them all."""
@@ -148,6 +148,9 @@ class FolderSource:
     def _look(self) -> object:
         return _fingerprint(self._folder), _size(self._log)
 
+    def _look_around(self) -> tuple[object, set[Path]]:
+        return self._look(), _places(self._folder)
+
     async def took(self, loaded: LoadedRules) -> None:
         """Nothing to note."""
 
@@ -159,9 +162,10 @@ class FolderSource:
                 noticing = awatch(*places, step=STEP_MS, debounce=4 * STEP_MS, rust_timeout=LOOK_AGAIN_MS, yield_on_timeout=True)
                 async with aclosing(noticing):
                     async for _ in noticing:
-                        if await asyncio.to_thread(self._look) != self._seen:
+                        seen, now = await asyncio.to_thread(self._look_around)
+                        if seen != self._seen:
                             yield
-                        if await asyncio.to_thread(_places, self._folder) != places:
+                        if now != places:
                             break  # a link leads elsewhere now
                 continue
             if await asyncio.to_thread(self._look) != self._seen:
