@@ -225,6 +225,8 @@ class TestHangingDisk:
         await asyncio.wait_for(disk.writer.close(), 2.0)
         assert all(thread.daemon for thread in threading.enumerate() if thread.name == "journal")
         gate.set()
+        await until(lambda: all(thread.name != "journal" for thread in threading.enumerate()), what="the end of the thread")
+        disk.journal.close()  # nobody else does; from CPython 3.13 on an open file is noticed
 
 
 class TestCancelling:
