@@ -21,7 +21,7 @@ from engine.journal.records import AuditRow
 from engine.messages.cloudevents import action_event
 from engine.pipeline.action_history import ActionHistory
 from engine.pipeline.intake import AttemptEnded, with_host
-from engine.pipeline.jobs import MAX_WAITS, Job, backoff_s
+from engine.pipeline.jobs import MAX_AWAY, MAX_WAITS, Job, backoff_s
 from engine.pipeline.schedule import BLOCKED_RECHECK_S, Schedule
 from engine.pipeline.turn import Options, Turn
 from engine.ports.actions import Outcome
@@ -206,8 +206,14 @@ class Actions:
         if job.action == RETRY_NOW and outcome.ok:
             due = self.run_now(turn, job.container or "", exclude=RETRY_NOW)
             outcome = Outcome(ok=True, detail=", ".join(sorted({one.action for one in due})) or "nothing was scheduled")
-        over = self._count(job, outcome)
+        waited_before = job.away_since is not None
+        over = self._count(turn, job, outcome)
         exhausted = over and not outcome.ok
+        if job.away_since is not None and waited_before and not over:
+            # Said when it began; at each look again it would be thousands of messages for one stopped Docker.
+            self._counters[f"action_{job.action}_unreachable"] += 1
+            self._wait_for_docker(turn, job)
+            return with_host(outcome.facts, self._options.host)
         result = self._result(turn, job, outcome, duration_ms=ended.duration_ms, exhausted=exhausted)
         self._counters[f"action_{job.action}_{'ok' if outcome.ok else outcome.error_kind or 'failed'}"] += 1
         verdict = "done" if outcome.ok else "failed" if exhausted else "will be tried again"
@@ -226,6 +232,9 @@ class Actions:
         if over:
             self.schedule.remove(job)
             turn.batch.delete_retry(job.id)
+        elif job.away_since is not None:
+            turn.batch.put_retry(job.id, job.to_json())
+            self._wait_for_docker(turn, job)
         else:
             job.due = turn.now + round(backoff_s(job.retry or Retry(), max(1, job.attempts_made), job.id) * SECOND)
             self.schedule.retry(job, turn.now)
@@ -233,9 +242,22 @@ class Actions:
         # The outcome first, then what it learned: a container that is gone ends the match that its deletion stands on.
         return [result, *with_host(outcome.facts, self._options.host)]
 
+    def _wait_for_docker(self, turn: Turn, job: Job) -> None:
+        """The schedule holds it back until Docker may be back."""
+        job.due = turn.now
+        self.schedule.retry(job, turn.now)
+
     @staticmethod
-    def _count(job: Job, outcome: Outcome) -> bool:
+    def _count(turn: Turn, job: Job, outcome: Outcome) -> bool:
         """Count the attempt; True when the job is over."""
+        if outcome.error_kind == "unreachable" and not outcome.permanent:
+            # Docker is away: that is "not now", no failed attempt, until it has lasted too long.
+            job.away_since = turn.now if job.away_since is None else job.away_since
+            if turn.now - job.away_since < MAX_AWAY:
+                return False
+            job.attempts_made += 1
+            return True
+        job.away_since = None
         if outcome.error_kind == "in_progress" and job.waits < MAX_WAITS:
             job.waits += 1  # Docker is at it: waiting is no failed attempt
             return False

@@ -15,6 +15,9 @@ from engine.rules.model import Rate, Retry
 MAX_WAITS = 100
 """How often an attempt may find Docker at it already (409) before that counts as a failure: hours, at the usual backoff."""
 
+MAX_AWAY: Micros = 24 * 3600 * SECOND
+"""A job waits so long for a Docker that does not answer; then it is given up."""
+
 _OTHER_ACTIVATIONS = 8
 """Newest further reasons that a job remembers: enough that one of them is the one that lasts."""
 
@@ -27,9 +30,13 @@ def backoff_s(retry: Retry, attempt: int, job: str) -> float:
     """
     grown = retry.first * retry.factor ** min(attempt - 1, 64)  # beyond 2**64 every maximum is reached; floats would overflow
     base = min(grown, retry.max) / SECOND
+    return max(0.0, base * (1 + retry.jitter * (_unit(job, attempt) * 2 - 1)))
+
+
+def _unit(job: str, attempt: int) -> float:
+    """In [0, 1], fixed for the job and attempt."""
     digest = blake2b(f"{job}/{attempt}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    unit = int.from_bytes(digest) / (2**64 - 1) * 2 - 1
-    return max(0.0, base * (1 + retry.jitter * unit))
+    return int.from_bytes(digest) / (2**64 - 1)
 
 
 class Job(BaseModel):
@@ -51,6 +58,8 @@ class Job(BaseModel):
     container: str | None = None
     attempts_made: int = 0
     waits: int = 0
+    away_since: Micros | None = None
+    """Since when its attempts find that Docker does not answer."""
     due: Micros
     decided_at: Micros
     retry: Retry | None = None
@@ -112,6 +121,12 @@ class Job(BaseModel):
         """The clock was set by so much."""
         self.due += step
         self.decided_at += step
+        if self.away_since is not None:
+            self.away_since += step
+
+    def jitter(self, attempt: int) -> float:
+        """In [0, 1]: spreads jobs that wait for the same."""
+        return _unit(self.id, attempt)
 
     def result_fields(self) -> dict[str, Any]:
         """What the fact about an attempt says of the job."""

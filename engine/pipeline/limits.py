@@ -37,6 +37,31 @@ class HourlyCap:
         self._taken.append(now)
 
 
+class Away:
+    """Holds an action back while Docker does not answer: the pause doubles with each attempt that finds it so, up to a bound."""
+
+    def __init__(self, first_s: float = 2.0, most_s: float = 30.0) -> None:
+        self._first_s = first_s
+        self._most_s = most_s
+        self._found = 0
+        self._until = float("-inf")
+
+    def free_at(self, now: float) -> float:
+        """When an attempt may go."""
+        return max(now, self._until)
+
+    def found(self, now: float, jitter: float) -> None:
+        """An attempt found Docker away; `jitter` in [0, 1] makes the pause up to a fifth longer. One pause for all that end in it."""
+        if now >= self._until:
+            self._until = now + min(self._first_s * 2.0 ** min(self._found, 16), self._most_s) * (1 + jitter / 5)
+            self._found += 1
+
+    def answered(self) -> None:
+        """Docker is back."""
+        self._found = 0
+        self._until = float("-inf")
+
+
 class Breaker:
     """Stops an action that keeps failing across targets; after a pause lets one attempt through, and closes when that succeeds.
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from engine.facts.timestamps import SECOND, Micros
 from engine.guardrails import Policy
 from engine.pipeline.jobs import Job
-from engine.pipeline.limits import Breaker, HourlyCap, Pace
+from engine.pipeline.limits import Away, Breaker, HourlyCap, Pace
 from engine.ports.actions import Outcome
 
 MAX_CONCURRENT_ATTEMPTS = 8
@@ -24,8 +24,8 @@ BLOCKED_RECHECK_S = 1.0
 _SHORTEST_WAIT: Micros = 1000
 """A job that was put off is not due again in the same look."""
 
-_SAYS_NOTHING = ("in_progress", "refused", "running")
-"""Docker's own pace, and refusals of ours: neither says whether the action works."""
+_SAYS_NOTHING = ("in_progress", "refused", "running", "unreachable")
+"""Docker's own pace, refusals of ours, a Docker that is away: none says whether the action works."""
 
 
 class Schedule:
@@ -48,6 +48,7 @@ class Schedule:
         self._turns: dict[str, float] = {}
         self._caps: dict[str, HourlyCap] = {}
         self._breakers: dict[str, Breaker] = {}
+        self._away: dict[str, Away] = {}
 
     # -- jobs come and go ---------------------------------------------------------------------------------------------
 
@@ -137,8 +138,14 @@ class Schedule:
         return len(self._in_flight) < MAX_CONCURRENT_ATTEMPTS and self._in_flight_by_action[action] < concurrency
 
     def wait_s(self, job: Job, monotonic: float) -> float:
-        """Seconds until rate, cap and breaker let the job's next attempt begin; 0: now. A job keeps the turn it was given."""
+        """Seconds until rate, cap, breaker and Docker let the job's next attempt begin; 0: now. A job keeps the turn it was given."""
         breaker, cap = self._limits(job.action)
+        back = self._away.setdefault(job.action, Away()).free_at(monotonic)
+        if back > monotonic:
+            # No turn is given meanwhile, and one that would pass is given anew: those held back go at their rate, not all at once.
+            if self._turns.get(job.id, back) < back:
+                del self._turns[job.id]
+            return back - monotonic
         return max(breaker.free_at(monotonic), cap.free_at(monotonic), self._turn(job, monotonic)) - monotonic
 
     def put_off(self, job: Job, now: Micros, seconds: float) -> None:
@@ -187,6 +194,11 @@ class Schedule:
             ended_at: when it ended, by the monotonic clock.
         """
         self._leave(job)
+        away = self._away.setdefault(job.action, Away())
+        if outcome.error_kind == "unreachable":
+            away.found(ended_at, job.jitter(job.attempts_made))
+        else:
+            away.answered()
         breaker = self._breakers[job.action]
         was_open = breaker.is_open
         turned = False

@@ -26,6 +26,7 @@ from tests.clocks import FixedClock
 START: Micros = 1_800_000_000 * SECOND
 OK = Outcome(ok=True)
 BUSY = Outcome(ok=False, error="device or resource busy", error_kind="busy")
+AWAY = Outcome(ok=False, error="nobody listens at /run/docker.sock", error_kind="unreachable")
 IN_PROGRESS = Outcome(ok=False, error="removal is already in progress", error_kind="in_progress")
 
 
@@ -129,9 +130,15 @@ class Bench:
         assert isinstance(result, ActionResult)
         return result
 
+    def take_any(self, ended: AttemptEnded) -> None:
+        """Take the end of an attempt in, be there a fact about it or not."""
+        turn = self.turn()
+        self.actions.take_end(turn, ended)
+        self.batch.extend(turn.batch)
+
     async def over(self, number: int, outcome: Outcome = OK) -> None:
         """Let an attempt end, and take its end in."""
-        self.take(await self.end(number, outcome))
+        self.take_any(await self.end(number, outcome))
 
     def run_now(self, container: str) -> list[Job]:
         """Let the waiting jobs of a container be due now."""

@@ -13,7 +13,7 @@ from engine.pipeline.actions import RETRY_NOW
 from engine.pipeline.intake import AttemptEnded
 from engine.pipeline.schedule import BLOCKED_RECHECK_S, MAX_CONCURRENT_ATTEMPTS, Schedule
 from engine.rules.model import Rate, Retry
-from tests.unit.pipeline.support import BUSY, IN_PROGRESS, START, Bench, cid, job
+from tests.unit.pipeline.support import AWAY, BUSY, IN_PROGRESS, START, Bench, cid, job
 
 RETRY = Retry(first=600 * SECOND, attempts=12, jitter=0)
 
@@ -275,3 +275,72 @@ def test_the_jobs_of_a_container_are_found_among_many() -> None:
     for one in jobs:
         schedule.remove(one)
     assert schedule._by_container == {}
+
+
+class TestDockerAway:
+    async def test_it_costs_no_attempt_and_opens_no_breaker(self) -> None:
+        """A Docker that is away is no fault of the action: the jobs wait for it, and all are done at last."""
+        bench = Bench(limits(breaker_failures=2, concurrency=2))
+        jobs = [job(number, retry=Retry(first=600 * SECOND, attempts=2, jitter=0)) for number in range(1, 6)]
+        bench.add(*jobs)
+        for _ in range(30):
+            await bench.look(40)
+            for number in [number for number in range(1, 6) if cid(number) in bench.open]:
+                await bench.over(number, AWAY)
+        assert [one.attempts_made for one in jobs] == [0] * 5
+        assert bench.schedule.breakers_open() == []
+        assert len(bench.schedule.jobs) == 5
+        for _ in range(6):
+            await bench.look(40)
+            for number in [number for number in range(1, 6) if cid(number) in bench.open]:
+                await bench.over(number)
+        assert bench.schedule.jobs == {}
+        assert [row.verdict for row in bench.batch.audit].count("done") == 5
+
+    async def test_it_is_said_once_not_at_every_look(self) -> None:
+        """One message and one row of the audit when it begins; a day of looks adds none."""
+        bench = Bench()
+        bench.add(job(1, retry=RETRY))
+        for _ in range(20):
+            await bench.look(40)
+            bench.take_any(await bench.end(1, AWAY))
+        assert [row.verdict for row in bench.batch.audit] == ["will be tried again"]
+        assert len(bench.batch.outbox) == 1
+
+    async def test_while_it_is_away_the_others_are_not_tried(self) -> None:
+        """One pause holds for all jobs of the action, and it grows to half a minute or so."""
+        bench = Bench(limits(concurrency=1))
+        for number in range(1, 50):
+            bench.add(job(number))
+        for _ in range(300):
+            await bench.look(1)
+            for number in [number for number in range(1, 50) if cid(number) in bench.open]:
+                bench.take_any(await bench.end(number, AWAY))
+        assert 8 <= len(bench.tried) <= 15
+
+    async def test_once_it_is_back_they_go_at_their_rate(self) -> None:
+        """Turns that passed while Docker was away are given anew: no burst."""
+        bench = Bench(limits(concurrency=64))
+        for number in range(6):
+            bench.add(job(number, rate=Rate(1, 10 * SECOND)))
+        await bench.look()
+        await bench.over(0, AWAY)
+        for _ in range(4):
+            await bench.look(1)
+        before = len(bench.tried)
+        for number in [number for number in range(6) if cid(number) in bench.open]:
+            await bench.over(number)
+        for _ in range(20):
+            await bench.look(1)
+        assert len(bench.tried) - before <= 2
+
+    async def test_what_is_given_up_at_last_is_said(self) -> None:
+        """After a day without an answer the job ends, as exhausted."""
+        bench = Bench()
+        one = job(1, retry=RETRY)
+        bench.add(one)
+        await bench.look()
+        await bench.over(1, AWAY)
+        await bench.look(86_401)
+        result = bench.take(await bench.end(1, AWAY))
+        assert (result.exhausted, bench.batch.audit[-1].verdict, bench.schedule.jobs) == (True, "failed", {})
