@@ -51,7 +51,7 @@ class Away:
         return max(now, self._until)
 
     def found(self, now: float, jitter: float) -> None:
-        """An attempt found Docker away; `jitter` in [0, 1] makes the pause up to a fifth longer. One pause for all that end in it."""
+        """An attempt found Docker away; `jitter` in [0, 1]: up to a fifth longer. One pause for all that end in it."""
         if now >= self._until:
             self._until = now + min(self._first_s * 2.0 ** min(self._found, 16), self._most_s) * (1 + jitter / 5)
             self._found += 1

@@ -138,11 +138,11 @@ class Schedule:
         return len(self._in_flight) < MAX_CONCURRENT_ATTEMPTS and self._in_flight_by_action[action] < concurrency
 
     def wait_s(self, job: Job, monotonic: float) -> float:
-        """Seconds until rate, cap, breaker and Docker let the job's next attempt begin; 0: now. A job keeps the turn it was given."""
+        """Seconds until rate, cap, breaker and Docker let the next attempt begin; 0: now. A job keeps the turn it was given."""
         breaker, cap = self._limits(job.action)
         back = self._away.setdefault(job.action, Away()).free_at(monotonic)
         if back > monotonic:
-            # No turn is given meanwhile, and one that would pass is given anew: those held back go at their rate, not all at once.
+            # No turn is given meanwhile, and one that would pass is given anew: those held back go at their rate, no burst.
             if self._turns.get(job.id, back) < back:
                 del self._turns[job.id]
             return back - monotonic
