@@ -93,7 +93,7 @@ def context_of(found: "re.Match[str]") -> Context:
     )
 
 
-_END = r"[\s\"'\\.,;)}\]]*(?:: unknown)?[\s\"'\\.,;)}\]]*$"
+_END = r"[\s\"'\\.,;)}\]]*(?:: unknown)?[\s\"'\\.,;)}\]]*(?:See 'docker run --help'\.?\s*)?$"
 _BUSY = re.compile(
     r"(?:^|: |:|- )(?P<cause>(?:device or )?resource busy|[Dd]evice is [Bb]usy|dataset is busy|target is busy)" + _END, _FLAGS
 )
@@ -159,7 +159,9 @@ _OCI_CONTEXT = _any_of(
 )
 _WORK_CONTEXT = _any_of(
     r"(?:Download failed, retrying|Not continuing with pull after error|Attempting next endpoint for (?:pull|push) after error"
-    r"|Upload failed, retrying|error pulling image configuration|write blob \S{1,128}): ",
+    r"|Upload failed, retrying|error pulling image configuration|Error trying v2 registry"
+    r"|write blob \S{1,128}|copy file range failed|userspace copy failed): ",
+    r"[0-9a-f]{64} cleanup: |\[graphdriver\] prior storage driver \w{1,32} failed: |Service '[\w.-]{1,255}' failed to build: ",
     # "unable to find user TEXT" and the like are left out: there a user's own words may end the message
     r"(?:[Ff]ailed to|[Ee]rror(?: while)?|[Uu]nable to|[Cc]annot|[Cc]ould not|[Cc]an't) (?:sav|creat|commit|writ|cop|stor|log"
     r"|updat|open|extract|regist|mount|set ?up|persist|initiali|start|mak|mkdir|link|renam|add|watch|apply|prepar|restor|alloc"

@@ -68,6 +68,13 @@ LINES: list[tuple[str, str | None, dict[str, Any]]] = [
     # no space
     (f"docker: Error response from daemon: OCI runtime create failed: x: mkdir /sys/fs/cgroup/memory/docker/{ID}: no space left on device: unknown.", "cgroup_enospc", {"container_id": ID}),
     (f"write /var/lib/docker/containers/{ID}/.tmp-hostconfig.json12: no space left on device", "enospc", {"container_id": ID}),
+    ("docker: Error response from daemon: mkdir /var/lib/docker/overlay2/x-init: no space left on device. See 'docker run --help'.", "enospc", {}),
+    ("Error trying v2 registry: failed to register layer: Error processing tar file(exit status 1): write /usr/lib/x: no space left on device", "enospc", {"container_id": None}),
+    (f"{ID} cleanup: failed to save: write /x: no space left on device", "enospc", {}),
+    ("[graphdriver] prior storage driver overlay2 failed: mkdir /var/lib/docker/x: no space left on device", "enospc", {}),
+    ("Service 'web' failed to build: mkdir /var/run/docker/libcontainerd/: no space left on device", "enospc", {}),
+    ("failed to copy files: userspace copy failed: write /x: no space left on device", "enospc", {}),
+    ("failed to copy files: copy file range failed: no space left on device", "enospc", {}),
     ("inotify_add_watch /sys/fs/cgroup/cpu: no space left on device", "enospc", {}),
     (f"Failed to log msg for logger json-file: write /data/containers/{ID}/{ID}-json.log: no space left on device", "enospc", {"container_id": ID}),
 ]  # fmt: skip
