@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from pydantic import ConfigDict, ValidationError
@@ -82,6 +82,9 @@ class FactKinds:
     def __init__(self, built_in: Iterable[type[Fact]] = BUILT_IN, declared: Iterable[str] = ()) -> None:
         self._models: dict[str, type[Fact]] = {model.KIND: model for model in built_in}
         self._declared = frozenset(declared)
+        self._validate: dict[str, Callable[[dict[str, Any]], Fact]] = {
+            kind: model.__pydantic_validator__.validate_python for kind, model in self._models.items()
+        }
         self._from_json = {kind.encode(): model.__pydantic_validator__.validate_json for kind, model in self._models.items()}
 
     def __iter__(self) -> Iterator[str]:
@@ -138,9 +141,9 @@ class FactKinds:
                 raise BadFactError('a fact needs its kind: "fact": "container", say')
             body = {**data}
             del body["fact"]
-            model = self._models.get(kind)
-            if model is not None:
-                return model.model_validate(body)
+            validate = self._validate.get(kind)
+            if validate is not None:
+                return validate(body)
             if kind in self._declared:
                 return DeclaredFact.model_validate(body | {"fact": kind})
         except ValidationError as error:

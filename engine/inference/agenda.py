@@ -12,11 +12,11 @@ class Agenda:
     """Matches that may fire. A match is on it at most once."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[_Key, Match]] = []
+        self.waiting: list[tuple[_Key, Match]] = []
         self._pushed = 0
 
     def __bool__(self) -> bool:
-        return bool(self._heap)
+        return bool(self.waiting)
 
     def push(self, match: Match) -> None:
         """The match may fire; whether it does is looked at when its turn comes."""
@@ -25,7 +25,7 @@ class Agenda:
         match.queued = True
         self._pushed += 1
         rule = match.rule
-        heapq.heappush(self._heap, ((-rule.priority, rule.order, match.order, self._pushed), match))
+        heapq.heappush(self.waiting, ((-rule.priority, rule.order, match.order, self._pushed), match))
 
     def push_all(self, matches: Iterable[Match]) -> None:
         """Each of them may fire."""
@@ -34,8 +34,8 @@ class Agenda:
 
     def pop(self) -> Match | None:
         """The next one, None when there is none."""
-        if not self._heap:
+        if not self.waiting:
             return None
-        _, match = heapq.heappop(self._heap)
+        _, match = heapq.heappop(self.waiting)
         match.queued = False
         return match

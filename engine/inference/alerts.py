@@ -92,13 +92,8 @@ class AlertBook:
         self._clock = clock
         self._changes = changes
         self.states: dict[AlertKey, AlertState] = {}
-        self._pending: dict[AlertKey, None] = {}
+        self.pending_resolution: dict[AlertKey, None] = {}
         """Alerts that may have lost their support in this moment."""
-
-    @property
-    def pending_resolution(self) -> bool:
-        """Whether an alert may have lost its support."""
-        return bool(self._pending)
 
     def fire(
         self,
@@ -148,7 +143,7 @@ class AlertBook:
         match.raised = None
         state = self.states.get(address)
         if state is not None and state.supports.pop(match, False) is None and not state.supports:
-            self._pending[address] = None
+            self.pending_resolution[address] = None
 
     def _expire_at(self, state: AlertState, address: AlertKey) -> None:
         """One timer an alert: each firing moves its end on, and it is looked at when the first one comes."""
@@ -163,7 +158,8 @@ class AlertBook:
             if not self._is_over(state):
                 self._expire_at(state, address)
         if state is not None and state.firing and self._is_over(state):
-            self._pending[address] = None  # whether it is resolved is seen at the end of the moment: it may be raised anew before
+            # Whether it is resolved is seen at the end of the moment: it may be raised anew before.
+            self.pending_resolution[address] = None
 
     def _is_over(self, state: AlertState) -> bool:
         return state.ends_at is not None and state.ends_at <= self._clock.now
@@ -171,7 +167,7 @@ class AlertBook:
     def resolve_unsupported(self) -> list[AlertDecision]:
         """Resolve what has lost its support, or is over, and was not raised anew in this moment."""
         decisions: list[AlertDecision] = []
-        for address in sorted(self._pending, key=self._order_of):
+        for address in sorted(self.pending_resolution, key=self._order_of):
             state = self.states.get(address)
             if state is None or not state.firing or (state.supports and not self._is_over(state)):
                 continue
@@ -186,7 +182,7 @@ class AlertBook:
             self._save(state)
             self._clock.call_at(now + int(REMEMBERED_S * SECOND), self._forget, address)
             decisions.append(state.decision(now))
-        self._pending.clear()
+        self.pending_resolution.clear()
         return decisions
 
     def _order_of(self, address: AlertKey) -> tuple[Order, AlertKey]:
@@ -220,4 +216,4 @@ class AlertBook:
         if state.ends_at is not None:
             self._expire_at(state, address)
         if not state.supports:
-            self._pending[address] = None
+            self.pending_resolution[address] = None

@@ -57,14 +57,17 @@ class _Index:
                 bucket = table.get(values.get(name))
             except TypeError:  # a list or map where a rule expects one value: no literal equals it
                 continue
-            if bucket is None:
-                continue
-            if isinstance(bucket, list):
-                found.extend([node for test, node in bucket if test is None or test(values)])
-            else:
-                bucket.find(values, found)
+            if bucket is not None:
+                _add(bucket, values, found)
         if self.always:
-            found.extend([node for test, node in self.always if test is None or test(values)])
+            _add(self.always, values, found)
+
+
+def _add(bucket: list[_Entry] | _Index, values: Mapping[str, Any], found: list[Node]) -> None:
+    if isinstance(bucket, list):
+        found.extend([node for test, node in bucket if test is None or test(values)])
+    else:
+        bucket.find(values, found)
 
 
 def _entry(pattern: _Pattern) -> _Entry:
@@ -106,9 +109,19 @@ class AlphaNetwork:
             if patterns is None:
                 return ()
             index = self._kinds[kind] = _Index(patterns)
-        found: list[Node] = []
-        index.find(values, found)
-        return tuple(found)
+        found: list[Node] | None = None
+        for name, table in index.tables:  # as `find`, without its call for what concerns nobody
+            try:
+                bucket = table.get(values.get(name))
+            except TypeError:
+                continue
+            if bucket is not None:
+                found = [] if found is None else found
+                _add(bucket, values, found)
+        if index.always:
+            found = [] if found is None else found
+            _add(index.always, values, found)
+        return tuple(found) if found else ()
 
     def shared(self, nodes: tuple[Node, ...]) -> tuple[Node, ...]:
         """The same nodes as one tuple for all facts that they concern."""

@@ -100,7 +100,7 @@ class Core:
         """Let time pass: what becomes due until then, that moment included, is decided in the order of time."""
         self._begin(now)
         clock = self.clock
-        if self._agenda or self.support.pending or self.alerts.pending_resolution:
+        if self._agenda.waiting or self.support.unsupported or self.alerts.pending_resolution:
             self._settle()  # what other rules than those before a restart, or a reload, make of what is there
         while (due := self.next_due) is not None and due <= now:
             clock.move_to(due)
@@ -129,9 +129,13 @@ class Core:
         self._clock_changed = True
         if isinstance(item, Retraction):
             self._retract(item)
+        elif item.KEY is None:
+            nodes = self._alpha.nodes_for(item.KIND, item.__dict__)
+            if nodes:  # most events are such that no pattern asks for
+                self._assert_event(item, nodes, None)
         else:
             self.assert_fact(item)
-        if self._agenda or self.support.pending or self.alerts.pending_resolution:
+        if self._agenda.waiting or self.support.unsupported or self.alerts.pending_resolution:
             self._settle()
         return self._taken() if self._decisions else []
 
@@ -152,7 +156,7 @@ class Core:
         """A fact enters working memory, or takes the place of the one that had its identity."""
         if fact.KEY is None:
             nodes = self._alpha.nodes_for(fact.KIND, fact.__dict__)
-            if nodes:  # most events are such that no pattern asks for
+            if nodes:
                 self._assert_event(fact, nodes, supporter)
             return
         if not fact.fact_id:
@@ -248,7 +252,7 @@ class Core:
             match = self._agenda.pop()
             if match is None:
                 resolved = self.alerts.resolve_unsupported()
-                if not resolved and not self.support.pending and not self._agenda:
+                if not resolved and not self.support.unsupported and not self._agenda.waiting:
                     return
                 for decision in resolved:
                     self._decisions.append(decision)

@@ -4,6 +4,7 @@ What goes because its last support went, goes in the order of all decisions: pri
 it, then the order in which it entered.
 """
 
+import heapq
 from collections.abc import Iterable
 
 from engine.inference.alerts import NO_RULE, AlertBook, Order
@@ -25,7 +26,9 @@ class Support:
         self._orders: dict[str, Order] = {RULE_SOURCE + rule.id: (-rule.priority, rule.order) for rule in rules}
         self.active: dict[str, Match] = {}
         """Matches by the activation on which they fired last: what was asked for there is still wanted."""
-        self._unsupported: dict[Identity, None] = {}
+        self.unsupported: list[tuple[Order, int, int, FactItem]] = []
+        """Facts that may have lost their last support, as a heap in the order in which they go."""
+        self._pushed = 0
 
     def fired(self, match: Match, version: str) -> None:
         """A match fires on a version of its facts."""
@@ -49,7 +52,7 @@ class Support:
             item.supporters.pop(match.id, None)
             self._memory.save(item)
             if not item.supporters:
-                self._unsupported[identity] = None
+                self._push(item)
 
     def restore(self, matches: Iterable[Match]) -> None:
         """After a restart: these matches are there still, and only these support anything."""
@@ -61,22 +64,17 @@ class Support:
             if item.supporters is not None:
                 item.supporters = {match_id: None for match_id in item.supporters if match_id in known}
                 if not item.supporters:
-                    self._unsupported[item.identity] = None
-
-    @property
-    def pending(self) -> bool:
-        """Whether a fact may have lost its last support."""
-        return bool(self._unsupported)
+                    self._push(item)
 
     def next_unsupported(self) -> FactItem | None:
         """The next fact that nothing supports any more, None when there is none."""
-        lost = [item for item in map(self._memory.get, self._unsupported) if item is not None and item.supporters == {}]
-        self._unsupported = {item.identity: None for item in lost}
-        if not lost:
-            return None
-        first = min(lost, key=self._order)
-        del self._unsupported[first.identity]
-        return first
+        while self.unsupported:
+            _, _, _, item = heapq.heappop(self.unsupported)
+            if item.supporters == {} and self._memory.get(item.identity) is item:
+                return item
+        return None
 
-    def _order(self, item: FactItem) -> tuple[Order, int]:
-        return self._orders.get(item.fact.source, NO_RULE), item.seq
+    def _push(self, item: FactItem) -> None:
+        self._pushed += 1
+        order = self._orders.get(item.fact.source, NO_RULE)
+        heapq.heappush(self.unsupported, (order, item.seq, self._pushed, item))

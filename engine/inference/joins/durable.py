@@ -138,7 +138,8 @@ class DurableCombination:
             self._finalizer = finalize(self, _give_back, self._structure, self._handle, self._texts)
             self._finalizer.atexit = False
         name = f"{item.seq}.{pattern}"
-        text = json.dumps({"id": name, "p": pattern, **{f"k{n}": join_text(key) for n, key in enumerate(keys)}})
+        fields = "".join([f',"k{number}":"{join_text(key)}"' for number, key in enumerate(keys)])  # plain: nothing to escape
+        text = f'{{"id":"{name}","p":{pattern}{fields}}}'
         code, _ = durable_rules_engine.assert_fact(self._handle, text)
         if code not in (0, 3):  # 1: no pattern takes it; 2: known already
             raise JoinError(f"durable-rules answered {code} to {text}")
