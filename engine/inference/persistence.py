@@ -81,7 +81,7 @@ def _readable(section: str, text: str) -> Any:
     except (ValueError, RecursionError):
         return None
     if section == "alert":
-        return content if isinstance(content, dict) and {"rule", "key"} <= content.keys() else None
+        return content if isinstance(content, dict) and "rule" in content and "key" in content else None
     length, numbers = _SHAPES.get(section, (0, ()))
     fits = isinstance(content, list) and len(content) == length and all(type(content[place]) is int for place in numbers)
     return content if fits or section not in _SHAPES else None
