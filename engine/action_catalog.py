@@ -33,6 +33,10 @@ class ActionSpec:
     """False: it only looks, and so runs in mode observe too."""
     touches_running: bool = False
     """True: it is meant for running containers (and so must be allowed by policy for each)."""
+    idempotent: bool = True
+    """False: doing it twice does more than doing it once; an attempt that a crash cut off counts as made."""
+    stands_on: tuple[str, ...] = ()
+    """Kinds of facts, beside those about its containers, that have to be told anew after a start before it is done."""
 
     def target_of(self, params: dict[str, Any]) -> str:
         """What it is done to, as one text: for rates, audit and the MQTT topic."""
@@ -84,6 +88,7 @@ _SPECS = (
         target=("container",),
         container="container",
         touches_running=True,
+        idempotent=False,
     ),
     ActionSpec(
         "collect_stacks",
@@ -97,6 +102,8 @@ _SPECS = (
         "Kill a `runc` process that waits for an init process which is gone, so that Docker goes on.",
         {"pid": Param("integer", "Process id of that runc.")},
         target=("pid",),
+        idempotent=False,
+        stands_on=("daemon",),
         needs="KILL, SYS_PTRACE and the host's process ids",
     ),
     ActionSpec(
@@ -104,6 +111,7 @@ _SPECS = (
         "Raise the soft limit of open files of a running process (prlimit), never above its hard limit or the ceiling.",
         {"pid": Param("integer", "Process id on the host."), "limit": Param("integer", "New soft limit.")},
         target=("pid",),
+        stands_on=("process_files",),
         needs="SYS_RESOURCE (or the same user), SYS_PTRACE and the host's process ids",
     ),
     ActionSpec(

@@ -70,7 +70,14 @@ ACT = Verdict("act")
 
 
 def judge(
-    spec: ActionSpec, params: Mapping[str, Any], *, rule: str, policy: Policy, container: Container | None, frozen: bool
+    spec: ActionSpec,
+    params: Mapping[str, Any],
+    *,
+    rule: str,
+    policy: Policy,
+    container: Container | None,
+    frozen: bool,
+    told: bool = True,
 ) -> Verdict:
     """Whether an action may be taken.
 
@@ -81,7 +88,10 @@ def judge(
         policy: what may be done to this host.
         container: the container it concerns, as working memory knows it; None when it knows none.
         frozen: all actions are stopped.
+        told: the facts that it stands on were told since the start; False: they are what an earlier process left.
     """
+    if not told and spec.changes and policy.mode_of(spec.name) == "act":
+        return Verdict("wait", "what it stands on is from before the start, and was not told anew yet")
     refusal = _refusal(spec, params, rule, policy, container)
     if refusal:
         return Verdict("refused", refusal)

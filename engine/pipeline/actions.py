@@ -50,10 +50,15 @@ class Actions:
         """What mode observe left undone, by key; the oldest first."""
         self._look_through_at = _OBSERVED_LOOK
 
-    def restore(self, turn: Turn, saved: Mapping[str, str]) -> None:
-        """Take on the jobs that were scheduled when the process ended."""
+    def restore(self, turn: Turn, saved: Mapping[str, str]) -> list[Fact]:
+        """Take on the jobs that were scheduled when the process ended; outcomes of attempts that its end cut off."""
+        cut_off: list[Fact] = []
         for job_id, text in saved.items():
             job = _readable(job_id, text)
+            if job is not None and job.begun:
+                cut_off += self._cut_off(turn, job)
+                if job.begun:
+                    continue
             same = None if job is None else self.schedule.job_of(job.key)
             if job is None:
                 turn.batch.delete_retry(job_id)
@@ -65,6 +70,34 @@ class Actions:
                 same.join(job, turn.core.active)
                 turn.batch.delete_retry(job_id)
                 turn.batch.put_retry(same.id, same.to_json())
+        return cut_off
+
+    def _cut_off(self, turn: Turn, job: Job) -> list[Fact]:
+        """The process ended while an attempt was under way. What is safe twice is done again; else it counts as made.
+
+        `begun` stays where the job is over.
+        """
+        if ACTIONS[job.action].idempotent:
+            job.begun = False
+            turn.batch.put_retry(job.id, job.to_json())
+            return []
+        job.attempts_made += 1
+        over = job.retry is None or job.attempts_made >= job.retry.attempts
+        error = "dockwarden ended while this attempt was under way: it counts as made"
+        outcome = Outcome(ok=False, error=error, error_kind="failed")
+        result = self._result(turn, job, outcome, duration_ms=0.0, exhausted=over)
+        verdict = "failed" if over else "will be tried again"
+        self._history.record(job, verdict, turn.now, error)
+        self._audit(turn, job, verdict, error, outcome=result)
+        self._publish(turn, job, result)
+        _log.warning("action_cut_off", action=job.action, target=job.target, rule=job.rule, attempt=job.attempts_made, over=over)
+        if over:
+            turn.batch.delete_retry(job.id)
+        else:
+            job.begun = False
+            job.due = turn.now + round(backoff_s(job.retry or Retry(), job.attempts_made, job.id) * SECOND)
+            turn.batch.put_retry(job.id, job.to_json())
+        return [result]
 
     def shift(self, turn: Turn, step: Micros) -> None:
         """The clock was set: what is scheduled, and what mode observe left undone, moves by as much."""
@@ -147,6 +180,7 @@ class Actions:
             policy=self._options.policy,
             container=item.fact if item is not None and isinstance(item.fact, Container) else None,
             frozen=turn.frozen or job.action in turn.frozen_actions,
+            told=not turn.untold.concern(job.action, job.params),
         )
 
     # -- from job to attempt ------------------------------------------------------------------------------------------
@@ -165,6 +199,9 @@ class Actions:
                 self.schedule.start(job, turn.monotonic)
                 self._history.attempt_started(job)
                 turn.attempts.append(job)
+                if ACTIONS[job.action].changes:
+                    job.begun = True
+                    turn.batch.put_retry(job.id, job.to_json())
 
     def _verdict_now(self, turn: Turn, job: Job) -> Verdict:
         """The verdict on a job just before an attempt."""
@@ -187,6 +224,7 @@ class Actions:
             return turn.attempts
         for job in turn.attempts:
             if ACTIONS[job.action].changes:
+                job.begun = False
                 self._history.attempt_ended(job)
                 self.schedule.cancel_start(job, turn.now)
         return [job for job in turn.attempts if not ACTIONS[job.action].changes]
@@ -200,6 +238,7 @@ class Actions:
     def take_end(self, turn: Turn, ended: AttemptEnded) -> list[Fact | Retraction]:
         """Take in what came of an attempt; the facts that follow from it, in order."""
         job, outcome = ended.job, ended.outcome
+        began, job.begun = job.begun, False
         self._history.attempt_ended(job)
         if self.schedule.finish(job, outcome, now=turn.now, ended_at=ended.ended_at):
             _log.warning("breaker_changed", action=job.action, open=job.action in self.schedule.breakers_open())
@@ -212,6 +251,8 @@ class Actions:
         if job.away_since is not None and waited_before and not over:
             # Said when it began; at each look again it would be thousands of messages for one stopped Docker.
             self._counters[f"action_{job.action}_unreachable"] += 1
+            if began:
+                turn.batch.put_retry(job.id, job.to_json())
             self._wait_for_docker(turn, job)
             return with_host(outcome.facts, self._options.host)
         result = self._result(turn, job, outcome, duration_ms=ended.duration_ms, exhausted=exhausted)

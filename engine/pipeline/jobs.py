@@ -60,6 +60,8 @@ class Job(BaseModel):
     waits: int = 0
     away_since: Micros | None = None
     """Since when its attempts find that Docker does not answer."""
+    begun: bool = False
+    """Whether an attempt is under way: in the journal before it begins, so that a crash in it is known afterwards."""
     due: Micros
     decided_at: Micros
     retry: Retry | None = None

@@ -46,7 +46,7 @@ from engine.pipeline.normalize import Normalizer
 from engine.pipeline.operator import carry_out
 from engine.pipeline.report import MemoryLosses, Report, describe_core, describe_schedule, sources_of
 from engine.pipeline.schedule import Schedule
-from engine.pipeline.turn import Options, Turn
+from engine.pipeline.turn import Options, Turn, Untold
 from engine.ports.clock import Clock
 from engine.rules.model import RuleSet
 
@@ -115,6 +115,7 @@ class Loop:
         self._record = record
         self._rules_version = rules_version
         self.core = restore(ruleset, state.core, bounds=options.bounds)
+        self._untold = Untold(item.fact for item in self.core.memory)
         self.counters: Counter[str] = Counter()
         self.last_fact_at: Micros = 0
         self._recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
@@ -134,7 +135,7 @@ class Loop:
         self._batch = Batch()
         """What the restart itself led to: committed with the first turn."""
         turn = self._begin()
-        self.actions.restore(turn, state.retries)
+        self._own_facts += self.actions.restore(turn, state.retries)
         self.alerts.restore(turn, state.memory.get(MEMORY))
         self._note_unreadable(turn, state.unreadable)
         self._batch = turn.batch
@@ -209,6 +210,7 @@ class Loop:
             frozen=self._frozen,
             frozen_actions=self._frozen_actions,
             next_seq=self._writer.next_seq,
+            untold=self._untold,
             batch=batch,
         )
 
@@ -217,12 +219,12 @@ class Loop:
     def _receive(self, turn: Turn, entry: Entry) -> None:
         match entry:  # ClockStepped came before all others
             case FromSource():
-                self._take(turn, entry.facts)
+                self._take_told(turn, entry.facts)
                 turn.batch.cursors |= {} if entry.cursor is None else {entry.source: entry.cursor}
             case AttemptEnded():
                 self._take(turn, self.actions.take_end(turn, entry))
             case StaleFacts():
-                self._take(turn, self._retractions(turn, entry))
+                self._take_told(turn, self._retractions(turn, entry))
             case RetainedDiffers():
                 self.alerts.reconcile(turn, entry.difference)
             case RulesAccepted():
@@ -282,6 +284,12 @@ class Loop:
     def _take(self, turn: Turn, facts: Iterable[Fact | Retraction]) -> None:
         for fact in facts:
             self._conclude(turn, self._infer(turn, fact))
+
+    def _take_told(self, turn: Turn, facts: Iterable[Fact | Retraction]) -> None:
+        """Facts from where they are made: what the journal kept of the same is told anew by them."""
+        for fact in facts:
+            self._conclude(turn, self._infer(turn, fact))
+            self._untold.tell(fact)
 
     def _infer(self, turn: Turn, fact: Fact | Retraction) -> list[Decision]:
         fact = self._normalizer.normalize(fact, turn.core.memory, turn.now)

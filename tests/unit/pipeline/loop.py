@@ -8,6 +8,7 @@ from typing import Any, Self
 from engine.errors import JournalError
 from engine.facts import Fact, Retraction
 from engine.facts.docker import Container
+from engine.facts.host import Source
 from engine.facts.timestamps import SECOND, from_micros
 from engine.guardrails import Policy
 from engine.inference.memory import Bounds
@@ -83,7 +84,7 @@ class House:
         self.sidecar = build_sidecar(
             rules(text),
             self.journal,
-            {name: _Scripted(name, self) for name in ("remove_container", "inspect_mounts")},
+            {name: _Scripted(name, self) for name in ("remove_container", "restart_container", "inspect_mounts")},
             self.steady,
             state=self.journal.load(),
             options=Options(host="h1", policy=self.policy, bounds=self.bounds),
@@ -143,6 +144,13 @@ class House:
 
     async def restarted(self) -> Self:
         """What a restart makes of the journal after a death."""
+        after = await self.restarted_without_docker()
+        now = from_micros(self.clock.wall())
+        await after.intake.sink("docker_listing").put([Source.report("docker_listing", "ok", at=now)])
+        return after
+
+    async def restarted_without_docker(self) -> Self:
+        """A restart after a death, before Docker has listed anything."""
         await self.die()
         return type(self)(self.path.parent, self.text, self.policy, self.clock)
 
