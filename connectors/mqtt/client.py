@@ -69,6 +69,7 @@ class ReportingClient(aiomqtt.Client):
         self.awaited: set[Sent] = set()
         """Futures of messages under way that somebody awaits."""
         self._abandoned = False
+        self._ended: asyncio.Future[None] | None = None
         self.readers: dict[str, Callable[[str, bytes], None]] = {}
         """Who takes what is retained, by topic filter."""
         self.limits = Properties(PacketTypes.CONNACK)  # type: ignore[no-untyped-call]  # paho
@@ -117,8 +118,9 @@ class ReportingClient(aiomqtt.Client):
 
     async def disconnected(self) -> BaseException | None:
         """Wait for the end of the connection; why it ended."""
-        await asyncio.wait({self._disconnected})
-        return self._disconnected.exception()
+        ended = self._ended or self._disconnected
+        await asyncio.wait({ended})
+        return ended.exception()
 
     def cut(self) -> None:
         """Close the socket, whatever the state: aiomqtt leaves it open when reading raised. Fails what is under way."""
@@ -166,6 +168,9 @@ class ReportingClient(aiomqtt.Client):
             self._connected.set_exception(aiomqtt.MqttError("closed"))
             return
         super()._on_disconnect(client, userdata, flags, reason_code, properties)
+        # aiomqtt begins anew with another future when the connection is lost before `__aenter__` has seen that it stood.
+        if self._disconnected.done():
+            self._ended = self._disconnected
 
     def _on_message(self, client: paho.Client, userdata: Any, message: paho.MQTTMessage) -> None:
         # Not by aiomqtt's queue: that is bounded for commands, and thousands of alerts may come at once.

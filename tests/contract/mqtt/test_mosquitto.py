@@ -285,3 +285,19 @@ async def test_cancelling_while_connecting_leaves_nothing_open() -> None:
             accepted.settimeout(5)
             while await asyncio.to_thread(accepted.recv, 4096):
                 pass
+
+
+async def test_a_connection_that_ends_as_soon_as_it_stands_is_noticed() -> None:
+    """Accepted and closed in one breath, as when another session takes over: it connects again, with no time-out in between."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(4096)
+        writer.write(b"\x20\x03\x00\x00\x00")  # CONNACK, success, no properties
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        async with publisher(f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}", protocol="5") as (made, _):
+            await until(lambda: made.state.connections >= 20, what="twenty connections", within_s=8)
+    finally:
+        server.close()
