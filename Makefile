@@ -39,6 +39,8 @@ check: setup-dev ## formatting, lint, types, layers, shipped rules
 	.venv/bin/lint-imports
 	.venv/bin/dockwarden check rules
 	.venv/bin/dockwarden test rules
+	.venv/bin/dockwarden check rules/fleet
+	.venv/bin/dockwarden test rules/fleet
 
 unit: ## the tests that need no Docker and no broker
 	@scripts/setup dev $(UNIT_PACKAGES)

@@ -120,6 +120,14 @@ _SPECS = (
         {},
         target=(),
     ),
+    ActionSpec(
+        "freeze_action",
+        "Have every host of the fleet stop an action, by a signed command to each; it ends when all have confirmed. "
+        "Done by the fleet's engine alone.",
+        {"name": Param("string", "Action that all hosts are to stop.")},
+        target=("name",),
+        needs="the fleet's key (fleet.key_file), which each host has among its operators' keys",
+    ),
 )
 
 ACTIONS: dict[str, ActionSpec] = {spec.name: spec for spec in _SPECS}

@@ -114,6 +114,43 @@ class RulesRepo(_Group):
     groups: tuple[str, ...] = Field(default=(), description="Groups of this host, for overrides/.")
 
 
+class FleetGroup(_Group):
+    """The engine of the fleet, `dockwarden fleet`; a sidecar needs none of it."""
+
+    name: str = Field(default="fleet", description="In topics, dockwarden/NAME/…; both engines of a fleet have the same.")
+    engine: str = Field(default="", description="Which of the engines this is, NAME@ENGINE in topics; empty: the host's name.")
+    key_file: Path | None = Field(
+        default=None, description="Key with which commands to all hosts are signed; null: the breaker only reports."
+    )
+    operator_keys: Path = Field(
+        default=Path("/etc/dockwarden/operators"), description="Folder of the keys with which the page signs, NAME.key each."
+    )
+    tokens: dict[str, str] = Field(
+        default_factory=dict, description="SHA-256 of each operator's token for the page, by name; none: it is read-only."
+    )
+    listen: str = Field(default="127.0.0.1", description="Address of the page.")
+    port: int = Field(default=8480, ge=0, le=65535, description="Of the page; 0: any that is free.")
+    labels: dict[str, dict[str, str]] = Field(
+        default_factory=dict, description="Labels of hosts by patterns of their names (glob): disk models, racks, zones."
+    )
+
+    @field_validator("name", "engine")
+    @classmethod
+    def _fits_a_topic(cls, name: str) -> str:
+        if name and (not _HOST_NAME.match(name) or "@" in name):
+            msg = "it stands in topics: 1 to 255 characters without / + # @ and control characters"
+            raise ValueError(msg)
+        return name
+
+    @field_validator("tokens")
+    @classmethod
+    def _digests(cls, tokens: dict[str, str]) -> dict[str, str]:
+        if not all(re.fullmatch("[0-9A-Fa-f]{64}", digest) for digest in tokens.values()):
+            msg = "a token stands as its SHA-256, 64 hexadecimal digits (printf %s TOKEN | sha256sum)"
+            raise ValueError(msg)
+        return tokens
+
+
 def _default_state() -> Path:
     if os.geteuid() == 0:
         return Path("/var/lib/dockwarden")
@@ -151,6 +188,7 @@ class Settings(BaseSettings):
     policy: Policy = Policy()
     memory: Memory = Memory()
     repo: RulesRepo = RulesRepo()
+    fleet: FleetGroup = FleetGroup()
     nofile_ceiling: int = Field(default=102_400, ge=1024, description="raise_nofile goes no higher.")
     page_url: str = Field(
         default="",

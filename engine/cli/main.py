@@ -23,7 +23,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 rules_app = typer.Typer(help="Rules repositories.", no_args_is_help=True)
+fleet_app = typer.Typer(no_args_is_help=False)
 app.add_typer(rules_app, name="rules")
+app.add_typer(fleet_app, name="fleet")
 
 RulesOption = Annotated[
     Path | None, typer.Option("--rules", help="Folder of rules; without it those of the settings, or those that ship.")
@@ -294,6 +296,42 @@ def alarm_test(
     from engine.cli.alarm_test import send_alarm_test
 
     _exit(lambda: send_alarm_test(state=state, config=config, wait_s=wait, output=output))
+
+
+@fleet_app.callback(invoke_without_command=True)
+def fleet(
+    context: typer.Context,
+    config: ConfigOption = None,
+    rules: RulesOption = None,
+    state: StateOption = None,
+    url: Annotated[str | None, typer.Option("--url", help="Broker of the hosts; else that of the settings.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Which engine of a pair this is; without it the host's name.")
+    ] = None,
+    port: Annotated[int | None, typer.Option("--port", min=0, max=65535, help="Of the page; 0: any that is free.")] = None,
+    act: Annotated[bool | None, typer.Option("--act/--observe", help="Stop an action everywhere, or only report.")] = None,
+) -> None:
+    """Watch all hosts of a broker: conclude by rules/fleet, serve the page. Two of them run as a hot pair."""
+    if context.invoked_subcommand is not None:
+        return
+    from engine.cli.fleet import run_fleet
+
+    _exit(lambda: run_fleet(config=config, rules=rules, state=state, url=url, name=name, port=port, act=act))
+
+
+@fleet_app.command("simulate-hosts")
+def fleet_simulate_hosts(
+    config: ConfigOption = None,
+    url: Annotated[str | None, typer.Option("--url", help="Broker; else that of the settings.")] = None,
+    hosts: Annotated[int, typer.Option("--hosts", min=1, max=100_000, help="How many hosts.")] = 5_000,
+    rate: Annotated[float, typer.Option("--rate", min=0, help="Messages of each host a second.")] = 0.5,
+    alerts: Annotated[int, typer.Option("--alerts", min=0, max=1_000_000, help="Alerts that fire.")] = 10_000,
+    seconds: Annotated[float, typer.Option("--seconds", min=0, help="For so long; 0: until stopped.")] = 0.0,
+) -> None:
+    """Publish what so many hosts would, to try the fleet's engine and the page on."""
+    from engine.cli.fleet import simulate_hosts
+
+    _exit(lambda: simulate_hosts(config=config, url=url, hosts=hosts, rate=rate, alerts=alerts, seconds=seconds))
 
 
 @rules_app.command("init")

@@ -11,6 +11,7 @@ from pydantic_core import from_json
 from engine.errors import BadFactError
 from engine.facts.base import Fact, Retraction, StateFact
 from engine.facts.docker import Container, ContainerEvent, Daemon, DaemonChange, DockerStorage, Image, MountLeak, Volume
+from engine.facts.fleet import FLEET_KINDS
 from engine.facts.host import ContainerUsage, Disk, Host, HostChange, Pressure, ProcessFiles, Sockets, Source
 from engine.facts.logs import DaemonLog, KernelEvent, KubeletEvent, LogLine
 from engine.facts.outcomes import ActionResult, Alert
@@ -38,6 +39,7 @@ BUILT_IN: tuple[type[Fact], ...] = (
     Source,
     ActionResult,
     Alert,
+    *FLEET_KINDS,
 )
 
 

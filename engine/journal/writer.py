@@ -55,6 +55,7 @@ class JournalWriter:
         *,
         state: JournalState | None = None,
         reopen: Callable[[], Journal] | None = None,
+        numbers_by_clock: bool = False,
     ) -> None:
         """Nothing is written yet.
 
@@ -65,7 +66,10 @@ class JournalWriter:
             state: what the journal had at first.
             reopen: opens the file anew, when it could not be written at the start or was damaged while running; None: it is not
                 tried.
+            numbers_by_clock: no number is below the milliseconds of the present: of two engines that publish the same alerts, the
+                one that takes over goes on above the other.
         """
+        self._numbers_by_clock = numbers_by_clock
         self._reopen = reopen
         self._reopening: asyncio.Future[Journal] | None = None
         self._reopen_at = float("-inf") if journal.in_memory_because is None else clock.monotonic() + REOPEN_S
@@ -126,6 +130,8 @@ class JournalWriter:
     def next_seq(self) -> int:
         """Number for the next message; rises, also across restarts."""
         self._seq += 1
+        if self._numbers_by_clock:
+            self._seq = max(self._seq, self._clock.wall() // 1000)
         return self._seq
 
     async def commit(self, batch: Batch) -> bool:

@@ -39,6 +39,15 @@ EMITTED_BY = {
     "source": "dockwarden: each source of facts about itself",
     "action_result": "dockwarden: the outcome of one attempt of an action",
     "alert": "dockwarden: every alert that fires or was resolved within the last hour",
+    "host_alert": "the fleet's engine: alerts of all hosts",
+    "host_status": "the fleet's engine: statuses of all hosts, and its own clock",
+    "host_action": "the fleet's engine: outcomes on all hosts; made only while a rule reads the kind",
+    "fleet": "the fleet's engine: all statuses together",
+    "fleet_alert": "the fleet's engine: alerts of one rule over all hosts",
+    "fleet_rollout": "the fleet's engine: alerts by the rules version of their hosts",
+    "fleet_label": "the fleet's engine: alerts by labels of alerts and hosts",
+    "fleet_acting": "the fleet's engine: outcomes on all hosts, by rule and action",
+    "fleet_engine": "the fleet's engine: the statuses of its engines",
 }
 """Where each built-in kind comes from."""
 

@@ -19,6 +19,7 @@ from engine.inference.core import Core
 from engine.inference.decision import AlertDecision, Decision
 from engine.rule_tests.cases import Case, Expectation, Given
 from engine.rules.model import AlertEffect, AssertEffect, MissingPattern, Rule, RuleSet
+from engine.rules.reader import FLEET
 
 START: Micros = 1_767_225_600_000_000
 """The moment 0s of every test: 2026-01-01T00:00:00Z."""
@@ -55,7 +56,12 @@ def test_files(folder: Path) -> tuple[Path, ...]:
     """
     if not folder.is_dir():
         raise RulesError(f"{folder}: there is no such folder")
-    found = (*folder.rglob("*.test.yaml"), *folder.rglob("*.test.yml"))
+    found = [
+        path
+        for pattern in ("*.test.yaml", "*.test.yml")
+        for path in folder.rglob(pattern)
+        if path.relative_to(folder).parts[0] != FLEET
+    ]
     return tuple(sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)))
 
 

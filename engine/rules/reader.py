@@ -32,6 +32,9 @@ __all__ = [
     "usable_rules",
 ]
 
+FLEET = "fleet"
+"""Name of the folder at the top that holds the rules of the fleet's engine: a folder of rules by itself, read by no host."""
+
 MAX_FILES = 2_000
 """Files of a rules folder; more is another folder than was meant."""
 
@@ -62,6 +65,8 @@ class Checked:
 def rule_files(folder: Path) -> tuple[Path, ...]:
     """The rules files below a folder, by path: YAML, no tests (`*.test.yaml`), nothing hidden, nothing under `overrides/`.
 
+    A folder `fleet` at the top holds rules of another engine, and is a folder of rules by itself.
+
     Raises:
         RulesError: there is no such folder, or it cannot be listed.
     """
@@ -89,7 +94,11 @@ def _walk(folder: Path) -> Iterator[Path]:
         status = Path(here).stat()
         new = (status.st_dev, status.st_ino) not in seen
         seen.add((status.st_dev, status.st_ino))
-        folders[:] = [name for name in folders if new and not name.startswith(".") and name != "overrides"]
+        folders[:] = [
+            name
+            for name in folders
+            if new and not name.startswith(".") and not (name == "overrides" or (name == FLEET and here == str(folder)))
+        ]
         yield from (Path(here, name) for name in files if new)
 
 

@@ -1,7 +1,7 @@
 """The composition root: settings in, connectors put together out. The only module of the engine that imports them."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -38,6 +38,7 @@ from connectors.mounts.leaks import LeakBook
 from connectors.mounts.unmount import Unmount
 from connectors.mqtt.client import connect
 from connectors.mqtt.embedded_broker import EmbeddedBroker, local_settings
+from connectors.mqtt.feed import Feed
 from connectors.mqtt.link import Connect, Link
 from connectors.mqtt.publisher import MqttPublisher
 from connectors.mqtt.reason_codes import VersionRefusedError
@@ -220,6 +221,18 @@ class Broker:
             connect=self._connect,
             state=link,
         )
+
+    def feed(
+        self,
+        topics: Sequence[str],
+        *,
+        take: Callable[[str, bytes, bool], None],
+        connected: Callable[[], None],
+        lost: Callable[[str], None],
+        name: str,
+    ) -> Feed:
+        """A second connection, which listens to many topics; not connected yet. See `Feed`."""
+        return Feed(self._settings, topics, clock=self._clock, take=take, connected=connected, lost=lost, name=name)
 
     async def watch(self, link: LinkState) -> None:
         """Keep our own broker running; without one there is nothing to do."""

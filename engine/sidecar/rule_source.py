@@ -15,7 +15,7 @@ from engine.ports.rules import Git, short_commit
 from engine.rules.findings import Finding, Report
 from engine.rules.model import RuleSet
 from engine.rules.overrides import layers
-from engine.rules.reader import RuleTexts, is_rules_file, override_files, read_texts, render_text, rule_files
+from engine.rules.reader import FLEET, RuleTexts, is_rules_file, override_files, read_texts, render_text, rule_files
 from engine.settings import Settings
 
 STEP_MS = 150
@@ -175,7 +175,8 @@ class FolderSource:
 
 def _is_read(path: str) -> bool:
     """Whether a file of this path in a folder of rules is read on every host."""
-    return is_rules_file(path) and not any(part.startswith(".") or part == "overrides" for part in path.split("/"))
+    parts = path.split("/")
+    return is_rules_file(path) and parts[0] != FLEET and not any(part.startswith(".") or part == "overrides" for part in parts)
 
 
 def _places(folder: Path) -> set[Path]:
@@ -230,7 +231,9 @@ class GitSource:
 
     async def _of(self, commit: str) -> LoadedRules:
         files = await self._repository.files(commit, self._folder)
-        rules = tuple((name, data) for name, data in files if not name.startswith("overrides/") and is_rules_file(name))
+        rules = tuple(
+            (name, data) for name, data in files if not name.startswith(("overrides/", f"{FLEET}/")) and is_rules_file(name)
+        )
         by_name = dict(files)
         overrides = tuple((name, by_name[name]) for layer in self._layers if (name := f"overrides/{layer}") in by_name)
         return await asyncio.to_thread(usable, self.where, RuleTexts(rules, overrides), Report(), commit)

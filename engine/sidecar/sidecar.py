@@ -46,6 +46,7 @@ def build_sidecar(
     record: Callable[[Fact | Retraction], None] | None = None,
     fact_log: FactLog | None = None,
     reopen: Callable[[], Journal] | None = None,
+    numbers_by_clock: bool = False,
 ) -> Sidecar:
     """Put a sidecar together; nothing runs yet.
 
@@ -61,9 +62,10 @@ def build_sidecar(
         record: gets each fact as the core takes it, for a recording.
         fact_log: the journal's own bounded recording.
         reopen: opens the journal's file anew, when it could not be written or was damaged.
+        numbers_by_clock: see `JournalWriter`: for one of two engines that publish the same alerts.
     """
     intake = Intake(options.host)
-    writer = JournalWriter(journal, clock, fact_log, state=state, reopen=reopen)
+    writer = JournalWriter(journal, clock, fact_log, state=state, reopen=reopen, numbers_by_clock=numbers_by_clock)
     attempts = Attempts(actions={**actions, RETRY_NOW: RetryNow()}, policy=options.policy, intake=intake, clock=clock)
     loop = Loop(
         ruleset=rules,

@@ -42,7 +42,10 @@ class Status:
         rules_version: str = "",
         watching: tuple[str, ...] = (),
         broker_where: str = "",
+        name: str = "",
     ) -> None:
+        """Make one. `name`: under which the status is published; empty: that of the host, as alerts."""
+        self._name = name or sidecar.options.host
         self._sidecar = sidecar
         self._link = link
         self._version = version
@@ -75,7 +78,7 @@ class Status:
 
     def will(self) -> Message:
         """What the broker says in our name when we are gone."""
-        return last_will(host=self._sidecar.options.host, version=self._version, at=self._sidecar.clock.wall())
+        return last_will(host=self._name, version=self._version, at=self._sidecar.clock.wall())
 
     def data(self) -> StatusData:
         """For the status message."""
@@ -84,7 +87,7 @@ class Status:
         losses |= {name: source.lost for name, source in report.sources.items() if source.lost}
         return StatusData(
             state=self.state,
-            host=sidecar.options.host,
+            host=self._name,
             version=self._version,
             mode=sidecar.options.policy.mode,
             frozen=report.frozen,

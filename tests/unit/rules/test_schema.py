@@ -79,7 +79,7 @@ def test_everything_is_explained() -> None:
             assert undocumented == [], name
     actions = [one for one in schema["definitions"]["effect"]["anyOf"] if "do" in one["properties"]]
     assert all(one["properties"]["do"]["description"] for one in actions)
-    assert len(actions) == 9
+    assert len(actions) == 10
 
 
 def test_declared_kinds_are_completed() -> None:
