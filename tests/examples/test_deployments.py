@@ -81,6 +81,25 @@ def test_the_settings_in_the_config_map_load(kubernetes: dict[str, Any]) -> None
     assert Settings(**content).kubelet_log == "off"
 
 
+def test_the_state_in_kubernetes_is_in_a_folder_that_the_program_makes(kubernetes: dict[str, Any]) -> None:
+    """Not in the hostPath itself, which Kubernetes makes with mode 0755."""
+    (container,) = kubernetes["DaemonSet"]["spec"]["template"]["spec"]["containers"]
+    (state,) = [variable["value"] for variable in container["env"] if variable["name"] == "DOCKWARDEN_STATE"]
+    (mounted,) = [mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "state"]
+    assert Path(state).parent == Path(mounted)
+
+
+def test_the_unit_gives_away_what_it_does_not_need() -> None:
+    """systemd-analyze rates it at most 3.8 of 10; docs/how-to/privileges.md says what the rest is for."""
+    unit = DEPLOY / "dockwarden.service"
+    command = ["systemd-analyze", "security", "--offline=true", "--threshold=38", "--no-pager", str(unit)]
+    rated = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert rated.returncode == 0, rated.stdout[-200:] + rated.stderr
+    lines = unit.read_text().splitlines()
+    assert any(line.startswith("After=") and "time-sync.target" in line.split() for line in lines)
+    assert "UMask=0077" in lines
+
+
 def test_the_unit_is_one_that_systemd_takes(tmp_path: Path) -> None:
     """systemd-analyze has nothing to say, once the program stands where it is on this machine."""
     text = (DEPLOY / "dockwarden.service").read_text()
