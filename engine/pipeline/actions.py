@@ -31,6 +31,9 @@ _log = structlog.get_logger(__name__)
 
 RETRY_NOW = "retry_now"
 
+LIMITS = "limits"
+"""Under this name the journal keeps what caps, breakers and rates know."""
+
 OBSERVED_KEPT = 10_000
 """Decisions that mode observe leaves undone and that are remembered for mode act; beyond that the oldest go."""
 
@@ -106,6 +109,19 @@ class Actions:
             job.shift(step)
         for job in (*self.schedule.jobs.values(), *self._observed.values()):
             turn.batch.put_retry(job.id, job.to_json())
+
+    def restore_limits(self, turn: Turn, text: str | None) -> None:
+        """Caps, breakers and rates of before the restart hold on: a crash loop acts no more often than one process."""
+        try:
+            if text is not None:
+                self.schedule.restore_limits(text, turn.now, turn.monotonic)
+        except ValueError as error:
+            _log.error("limits_unreadable", error=str(error))
+
+    def keep_limits(self, turn: Turn) -> None:
+        """Put caps, breakers and rates into the batch, once a turn, where they changed."""
+        if self.schedule.limits_changed:
+            turn.batch.memory[LIMITS] = self.schedule.limits_json(turn.now, turn.monotonic)
 
     def all_jobs(self) -> dict[str, str]:
         """Every job, as the journal has it."""

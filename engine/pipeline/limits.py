@@ -1,14 +1,19 @@
 """Rates, caps and breakers. Sans-I/O: the time is handed in, in seconds of any clock that does not go back."""
 
 from collections import deque
+from collections.abc import Iterable
 
 HOUR_S = 3600.0
+
+_TOLD_TOGETHER_S = 60.0
 
 
 class Pace:
     """At most so many in so long, evenly: each caller is told when its turn is. No burst beyond one."""
 
     def __init__(self, count: float, per_s: float) -> None:
+        self.count = count
+        self.per_s = per_s
         self._gap = per_s / count
         self._next = float("-inf")
 
@@ -17,6 +22,14 @@ class Pace:
         turn = max(now, self._next)
         self._next = turn + self._gap
         return turn
+
+    def left_s(self, now: float) -> float:
+        """Seconds until the next turn, for the journal: at most one gap, as turns only promised are given anew."""
+        return min(max(0.0, self._next - now), self._gap)
+
+    def restore(self, left_s: float, now: float) -> None:
+        """Go on from there."""
+        self._next = now + min(max(0.0, left_s), self._gap)
 
 
 class HourlyCap:
@@ -35,6 +48,27 @@ class HourlyCap:
     def take(self, now: float) -> None:
         """One goes."""
         self._taken.append(now)
+
+    def ages(self, now: float) -> list[tuple[float, int]]:
+        """For the journal: how many seconds ago, and how many; those of a minute are told together, as the newest of them."""
+        told: list[tuple[float, int]] = []
+        first = 0.0
+        for at in self._taken:
+            age = now - at
+            if told and first - age < _TOLD_TOGETHER_S:
+                told[-1] = (age, told[-1][1] + 1)
+            elif age < HOUR_S:
+                told.append((age, 1))
+                first = age
+        return told
+
+    def restore(self, ages: Iterable[tuple[float, int]], now: float) -> None:
+        """Go on from there. A time that is not known any more counts as now."""
+        left = self._cap
+        for age, count in sorted(ages, reverse=True):
+            if age < HOUR_S:
+                self._taken.extend([now - max(0.0, age)] * min(count, left))
+                left -= min(count, left)
 
 
 class Away:
@@ -105,6 +139,15 @@ class Breaker:
         if len(self._failed) >= self._failures or was_open:
             self._closed_again_at = now + self._pause_s
         return self.is_open is not was_open
+
+    def state(self, now: float) -> tuple[list[str], float | None]:
+        """For the journal: the targets that failed, and seconds until one is let through; None while it is closed."""
+        return list(self._failed), None if self._closed_again_at is None else max(0.0, self._closed_again_at - now)
+
+    def restore(self, failed: Iterable[str], left_s: float | None, now: float) -> None:
+        """Go on from there."""
+        self._failed = dict.fromkeys(list(failed)[: self._failures])
+        self._closed_again_at = None if left_s is None else now + min(max(0.0, left_s), self._pause_s)
 
     def abstain(self) -> None:
         """An attempt has ended that says nothing about the action; if it was the one that probes, another one may."""

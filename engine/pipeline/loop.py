@@ -24,7 +24,7 @@ from engine.journal.records import AuditRow, Batch, JournalState
 from engine.journal.writer import JournalWriter
 from engine.messages.cloudevents import fact_event
 from engine.pipeline.action_history import ActionHistory
-from engine.pipeline.actions import Actions
+from engine.pipeline.actions import LIMITS, Actions
 from engine.pipeline.alarm_test import publish_alarm_test
 from engine.pipeline.alerts import MEMORY, Alerts
 from engine.pipeline.attempts import Attempts
@@ -135,6 +135,7 @@ class Loop:
         self._batch = Batch()
         """What the restart itself led to: committed with the first turn."""
         turn = self._begin()
+        self.actions.restore_limits(turn, state.memory.get(LIMITS))
         self._own_facts += self.actions.restore(turn, state.retries)
         self.alerts.restore(turn, state.memory.get(MEMORY))
         self._note_unreadable(turn, state.unreadable)
@@ -180,6 +181,7 @@ class Loop:
             self._conclude(turn, turn.core.advance(turn.now))
         if self._starts_attempts:
             self.actions.start_due(turn)
+        self.actions.keep_limits(turn)
         self.alerts.flush(turn)
         committed = await self._commit(turn)
         self._attempts.start(self.actions.confirmed(turn, committed=committed))

@@ -9,6 +9,8 @@ import itertools
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from engine.facts.timestamps import SECOND, Micros
 from engine.guardrails import Policy
 from engine.pipeline.jobs import Job
@@ -26,6 +28,18 @@ _SHORTEST_WAIT: Micros = 1000
 
 _SAYS_NOTHING = ("in_progress", "refused", "running", "unreachable")
 """Docker's own pace, refusals of ours, a Docker that is away: none says whether the action works."""
+
+
+class _Limits(BaseModel):
+    """Caps, breakers and rates for the journal; times are seconds before or after `at`, the wall clock in microseconds."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    at: Micros
+    caps: dict[str, list[tuple[float, int]]] = Field(default_factory=dict)
+    breakers: dict[str, tuple[list[str], float | None]] = Field(default_factory=dict)
+    rates: list[tuple[str, str, float, float, float]] = Field(default_factory=list)
+    """Rule, action, count, seconds, seconds until the next turn."""
 
 
 class Schedule:
@@ -49,6 +63,8 @@ class Schedule:
         self._caps: dict[str, HourlyCap] = {}
         self._breakers: dict[str, Breaker] = {}
         self._away: dict[str, Away] = {}
+        self.limits_changed = False
+        """Whether the journal has to learn of caps, breakers and rates."""
 
     # -- jobs come and go ---------------------------------------------------------------------------------------------
 
@@ -91,6 +107,7 @@ class Schedule:
         for job in self.jobs.values():
             job.shift(step)
         self._queue = [(due + step, number, job_id) for due, number, job_id in self._queue]  # still a heap
+        self.limits_changed = True
 
     @property
     def next_due(self) -> Micros | None:
@@ -157,6 +174,7 @@ class Schedule:
         breaker, cap = self._limits(job.action)
         breaker.start()
         cap.take(monotonic)
+        self.limits_changed = True
         self._turns.pop(job.id, None)
         self._in_flight[job.id] = job
         self._in_flight_by_action[job.action] += 1
@@ -182,6 +200,35 @@ class Schedule:
             turn = self._turns[job.id] = pace.turn(monotonic)
         return turn
 
+    # -- across restarts ----------------------------------------------------------------------------------------------
+
+    def limits_json(self, now: Micros, monotonic: float) -> str:
+        """Caps, breakers and rates, for the journal: bounded by the policy, not by how much was done."""
+        self.limits_changed = False
+        rates = [(rule, action, pace.count, pace.per_s, pace.left_s(monotonic)) for (rule, action), pace in self._paces.items()]
+        return _Limits(
+            at=now,
+            caps={action: ages for action, cap in self._caps.items() if (ages := cap.ages(monotonic))},
+            breakers={action: state for action, one in self._breakers.items() if (state := one.state(monotonic)) != ([], None)},
+            rates=[rate for rate in rates if rate[-1] > 0],
+        ).model_dump_json()
+
+    def restore_limits(self, text: str, now: Micros, monotonic: float) -> None:
+        """Go on under the limits that an earlier process left.
+
+        Raises:
+            ValueError: it is none of these.
+        """
+        saved = _Limits.model_validate_json(text)
+        passed = max(0.0, (now - saved.at) / SECOND)  # a clock that was set back does not make them last longer
+        for action, ages in saved.caps.items():
+            self._limits(action)[1].restore([(age + passed, count) for age, count in ages], monotonic)
+        for action, (failed, left_s) in saved.breakers.items():
+            self._limits(action)[0].restore(failed, None if left_s is None else left_s - passed, monotonic)
+        for rule, action, count, per_s, left_s in saved.rates:
+            pace = self._paces[rule, action] = Pace(count, per_s)
+            pace.restore(left_s - passed, monotonic)
+
     # -- after an attempt ---------------------------------------------------------------------------------------------
 
     def finish(self, job: Job, outcome: Outcome, *, now: Micros, ended_at: float) -> bool:
@@ -205,6 +252,7 @@ class Schedule:
         if not outcome.ok and outcome.error_kind in _SAYS_NOTHING:
             breaker.abstain()
         else:
+            self.limits_changed = True
             turned = breaker.finish(job.target, ok=outcome.ok, now=ended_at)
         if was_open and breaker.free_at(ended_at) <= ended_at:
             # The others were put off until its pause would have been over.
