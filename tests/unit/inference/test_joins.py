@@ -2,6 +2,8 @@
 
 import gc
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -170,3 +172,35 @@ def test_compiled_rulesets_belong_to_the_process() -> None:
 def test_this_set_up_combines_by_durable_rules() -> None:
     """What setup builds is the mended library, and it is what the process uses."""
     assert kind_in_use() == "durable-rules"
+
+
+@pytest.mark.parametrize("version", ["2.0.28", None])
+def test_without_the_mended_library_the_native_combination_takes_its_place(version: str | None) -> None:
+    """Not installed, or installed without the mended line: it is not even imported, and joins join all the same."""
+    done = subprocess.run(
+        [sys.executable, "-c", _WITHOUT, version or ""], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout.split()) == (0, ["native", "1"]), done.stderr
+
+
+_WITHOUT = """
+import sys
+from importlib import metadata
+
+def version(name, known=metadata.version):
+    if name != "durable-rules":
+        return known(name)
+    if sys.argv[1]:
+        return sys.argv[1]
+    raise metadata.PackageNotFoundError(name)
+
+metadata.version = version
+sys.modules["durable_rules_engine"] = None  # an import would fail
+
+from engine.inference.core import Core
+from tests.property.build import check, container, event, fact, ref, rule, ruleset
+
+core = Core(ruleset(rule("r", fact("c", "container"), fact("e", "container_event", check("id", ref("c.id"))))))
+core.step(container(0, "a", "1"))
+print(core.status()["joins"], len(core.step(event(1, "die", "a", "2"))))
+"""
