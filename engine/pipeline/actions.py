@@ -215,7 +215,7 @@ class Actions:
                 self.schedule.start(job, turn.monotonic)
                 self._history.attempt_started(job)
                 turn.attempts.append(job)
-                if ACTIONS[job.action].changes:
+                if not ACTIONS[job.action].idempotent:  # for the others it makes no difference, and costs a write to the disk
                     job.begun = True
                     turn.batch.put_retry(job.id, job.to_json())
 
