@@ -27,6 +27,9 @@ RESOLVE_GRACE: Micros = 2 * SECOND
 """A resolved alert waits no longer than this for the answer of the action that repaired the problem: Docker reports that
 a container is gone before it answers the deletion."""
 
+REPEAT: Micros = 10 * SECOND
+"""An alert that goes on firing is published anew no more often: a storm is one message in ten seconds, with a count."""
+
 MAX_SILENCES = 1_000
 """Silences at a time: more is a script gone wrong."""
 
@@ -57,6 +60,7 @@ class _Saved(BaseModel):
     acknowledged: list[tuple[AlertKey, str]] = Field(default_factory=list, alias="acked")
     suppressed: list[tuple[AlertKey, bool]] = Field(default_factory=list, alias="held_back")
     pending: list[AlertKey] = Field(default_factory=list, alias="late")
+    repeats: list[AlertKey] = Field(default_factory=list)
 
 
 class Alerts:
@@ -74,6 +78,10 @@ class Alerts:
         """Resolved alerts that wait for an action's answer; since when, and what they are about."""
         self._seqs: dict[AlertKey, int] = {}
         """Number of the newest message of each alert that fires, since the start."""
+        self._published_at: dict[AlertKey, Micros] = {}
+        """When the newest message of each alert that fires was published, since the start."""
+        self._repeats: dict[AlertKey, None] = {}
+        """Alerts that fired again too soon after their last message: their state of then is published when that is old enough."""
         self._changed = False
         """Whether the journal has to learn of any of these."""
 
@@ -87,6 +95,7 @@ class Alerts:
             if state is not None and not state.firing:
                 decision = state.decision(decision.at + step)  # noqa: PLW2901  the same, with the times of now
             self._pending[address] = (decision, since + step, subjects)
+        self._published_at = {address: at + step for address, at in self._published_at.items()}
         self._changed = True
 
     # -- what was decided ---------------------------------------------------------------------------------------------
@@ -103,7 +112,13 @@ class Alerts:
         if before is not None:
             self._changed = True
             self._decide(turn, before[0])
-        if decision.status == "resolved":
+        if decision.status == "firing":
+            if turn.now < self._repeat_due(address):
+                self._changed = self._changed or address not in self._repeats
+                self._repeats[address] = None
+                return
+        else:
+            self._drop_repeat(address)  # its end says how often it fired
             subjects = subjects_of_alert(decision)
             if self._history.has_attempt_in_flight(subjects):
                 self._pending[address] = (decision, turn.now, subjects)
@@ -111,8 +126,25 @@ class Alerts:
                 return
         self._decide(turn, decision)
 
+    def _repeat_due(self, address: AlertKey) -> Micros:
+        """When the alert may be published as firing again; 0 for at any time."""
+        at = self._published_at.get(address)
+        return 0 if at is None else at + REPEAT
+
+    def _drop_repeat(self, address: AlertKey) -> None:
+        if address in self._repeats:
+            del self._repeats[address]
+            self._changed = True
+
+    def _publish_repeats(self, turn: Turn, *, everything: bool) -> None:
+        for address in [address for address in self._repeats if everything or self._repeat_due(address) <= turn.now]:
+            self._drop_repeat(address)
+            state = turn.core.alerts.states.get(address)
+            if state is not None and state.firing:
+                self._decide(turn, state.decision(turn.now))
+
     def flush(self, turn: Turn, *, everything: bool = False) -> None:
-        """Publish what waited long enough: resolved alerts whose repair is answered, firing ones whose silence is over.
+        """Publish what waited long enough: ends whose repair is answered, repetitions, what a silence held back until now.
 
         Also puts what is still kept back into the batch, once a turn.
         """
@@ -121,6 +153,8 @@ class Alerts:
                 del self._pending[address]
                 self._changed = True
                 self._decide(turn, decision)
+        if self._repeats:
+            self._publish_repeats(turn, everything=everything)
         if any(silence.until <= turn.now for silence in self.silences):
             self._set_silences(silence for silence in self.silences if silence.until > turn.now)
             self._changed = True
@@ -134,6 +168,7 @@ class Alerts:
         """When something will have to be published although nothing happens, None for never."""
         moments = [since + RESOLVE_GRACE for _, since, _ in self._pending.values()]
         moments += [silence.until for silence in self.silences]
+        moments += [self._repeat_due(address) for address in self._repeats]
         return min(moments, default=None)
 
     # -- what operators want ------------------------------------------------------------------------------------------
@@ -229,6 +264,7 @@ class Alerts:
             state = turn.core.alerts.states.get(address)
             if state is not None and not state.firing:
                 self._decide(turn, state.decision(state.details["updated_at"]))
+        self._repeats = dict.fromkeys(saved.repeats)
         self._changed = bool(saved.pending)
 
     def _to_json(self) -> str:
@@ -237,6 +273,7 @@ class Alerts:
             acknowledged=list(self.acknowledged.items()),
             suppressed=list(self._suppressed.items()),
             pending=list(self._pending),
+            repeats=list(self._repeats),
         )
         return saved.model_dump_json(by_alias=True)
 
@@ -295,7 +332,10 @@ class Alerts:
         seq = turn.next_seq()
         if firing:
             self._seqs[decision.rule, decision.key] = seq
+            self._published_at[decision.rule, decision.key] = turn.now
+            self._drop_repeat((decision.rule, decision.key))
         else:
+            self._published_at.pop((decision.rule, decision.key), None)
             self._seqs.pop((decision.rule, decision.key), None)
         turn.batch.outbox.append(
             alert_event(

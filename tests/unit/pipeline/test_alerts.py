@@ -1,5 +1,6 @@
 """Alerts on their way out: their order, silences, acknowledgements, and what a restart keeps of them."""
 
+import json
 import time
 
 import pytest
@@ -11,7 +12,7 @@ from engine.inference.core import Core
 from engine.inference.decision import AlertDecision
 from engine.journal.records import Batch
 from engine.pipeline.action_history import ActionHistory
-from engine.pipeline.alerts import MAX_SILENCES, MEMORY, RESOLVE_GRACE, Alerts
+from engine.pipeline.alerts import MAX_SILENCES, MEMORY, REPEAT, RESOLVE_GRACE, Alerts
 from engine.pipeline.jobs import Job
 from engine.pipeline.turn import Options, Turn
 from engine.rules.model import RuleSet
@@ -306,3 +307,52 @@ class TestManyAtOnce:
         assert held_back_s < 0.4
         desk.wait(HOUR)
         assert len(desk.published) == self.MANY
+
+
+class TestRepeats:
+    def test_what_fires_again_and_again_is_published_every_ten_seconds(self) -> None:
+        """A storm of one alert is a few messages, and the last of them has the whole count."""
+        desk = Desk()
+        for _ in range(250):
+            desk.fire()
+            desk.wait(SECOND // 10)
+        assert len(desk.published) == 3
+        desk.wait(REPEAT)
+        assert len(desk.published) == 4
+        assert json.loads(desk.batch.outbox[-1].payload)["data"]["count"] == desk.states["rule", "k"].details["count"]
+        assert desk.alerts.next_due is None
+
+    def test_the_loop_knows_when_to_look(self) -> None:
+        """The last state goes out although nothing more happens."""
+        desk = Desk()
+        desk.fire()
+        desk.wait(SECOND)
+        desk.fire()
+        assert desk.alerts.next_due == START + REPEAT
+
+    def test_a_change_of_state_waits_for_nothing(self) -> None:
+        """The end goes out at once and stands for the repetitions before it; so does a new beginning."""
+        desk = Desk()
+        for _ in range(3):
+            desk.fire()
+        desk.resolve()
+        desk.fire()
+        desk.wait(REPEAT)
+        assert desk.published == ["alert", "resolved", "alert"]
+
+    def test_one_alert_does_not_hold_back_another(self) -> None:
+        """Each has its own ten seconds."""
+        desk = Desk()
+        for key in ("a", "b", "a", "b"):
+            desk.fire(key)
+        assert desk.published == ["alert", "alert"]
+
+    def test_a_repetition_outlives_the_process(self) -> None:
+        """What was held back when it ended is published after the restart."""
+        desk = Desk()
+        desk.fire()
+        desk.fire()
+        desk.restart()
+        assert desk.published == ["alert", "alert"]
+        desk.restart()
+        assert desk.published == ["alert", "alert"]
