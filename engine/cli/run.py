@@ -1,6 +1,7 @@
 """`dockwarden run`."""
 
 import asyncio
+import os
 import shutil
 import sys
 from contextlib import nullcontext
@@ -24,6 +25,7 @@ def run_sidecar(*, config: Path | None, rules: Path | None, state: Path | None, 
     Raises:
         DockwardenError: settings or rules are faulty, or a part cannot be started; nothing runs then.
     """
+    os.umask(0o077)  # state, recordings and logs of a root process are nobody else's
     settings = load_settings(config, _over(rules, state, act))
     set_up(settings.log_format, background=True)
     state_folder(settings.state)

@@ -34,11 +34,14 @@ class WriterLock:
         """Take it.
 
         Raises:
-            JournalError: another process has it, or the file cannot be written.
+            JournalError: another process has it, it is a link, or the file cannot be written.
         """
         try:
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            # What a link leads to would be truncated.
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise JournalError(f"{path} is a symbolic link, which is not followed: remove it") from error
             raise disk_error(f"cannot write {path}: {error.strerror}", error) from error
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -77,6 +80,14 @@ def is_damage(error: sqlite3.Error) -> bool:
     """True if the file itself is broken (SQLITE_CORRUPT, SQLITE_NOTADB), not the disk, the permissions or the moment."""
     # The low byte is the primary result code (https://www.sqlite.org/rescode.html).
     return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def keep_private(path: Path) -> None:
+    """For us alone, with what SQLite keeps beside it: the journal names what runs on this host."""
+    for companion in _COMPANIONS:
+        file = path.with_name(path.name + companion)
+        if file.exists():
+            file.chmod(0o600)
 
 
 def move_aside(path: Path, stamp: str) -> Path:

@@ -20,7 +20,7 @@ from engine.errors import JournalDamagedError, JournalError, JournalUnavailableE
 from engine.facts.timestamps import Micros, from_micros
 from engine.journal import audit, outbox, schema
 from engine.journal.audit import AuditQuery
-from engine.journal.files import WriterLock, damage, disk_error, is_damage, move_aside
+from engine.journal.files import WriterLock, damage, disk_error, is_damage, keep_private, move_aside
 from engine.journal.records import AuditRow, Batch, Bounds, Committed, CoreKey, JournalState
 from engine.ports.broker import OutboxRow
 
@@ -325,7 +325,7 @@ def _try_open(path: Path, now: Micros) -> tuple[sqlite3.Connection | None, str]:
             connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
             connection.execute("PRAGMA temp_store = MEMORY")
             schema.migrate(connection, version, first_seq=now // 1000)
-            path.chmod(0o600)  # the audit names what runs on this host
+            keep_private(path)
             return connection, ""
     except sqlite3.Error as error:
         connection.close()

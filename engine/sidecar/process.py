@@ -41,6 +41,7 @@ from engine.sidecar.command_gate import MEMORY as COMMANDS_MEMORY
 from engine.sidecar.commands import Commands
 from engine.sidecar.composition import Broker, broker_of, compose
 from engine.sidecar.freeze import Freeze
+from engine.sidecar.owners import foreign
 from engine.sidecar.retained_alerts import RetainedAlerts
 from engine.sidecar.rule_reload import Start, follow_rules, wanted_by
 from engine.sidecar.sidecar import build_sidecar
@@ -384,10 +385,12 @@ def state_folder(path: Path) -> Path:
     """The state folder, made when it is missing.
 
     Raises:
-        DockwardenError: it cannot be made or written, for another reason than a full or read-only disk.
+        DockwardenError: it cannot be made or written, for another reason than a full or read-only disk; or others may write it.
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if (why := foreign(path)) is not None:
+            raise DockwardenError(f"the state folder is not safe: {why}")
         probe = path / ".writable"
         probe.touch()
         probe.unlink()

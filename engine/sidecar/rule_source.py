@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from engine.rules.model import RuleSet
 from engine.rules.overrides import layers
 from engine.rules.reader import FLEET, RuleTexts, is_rules_file, override_files, read_texts, render_text, rule_files
 from engine.settings import Settings
+from engine.sidecar.owners import foreign_among
 
 STEP_MS = 150
 """A folder is read when nothing has changed in it for so long: an editor or a checkout writes several files."""
@@ -137,7 +138,9 @@ class FolderSource:
         self._seen = await asyncio.to_thread(self._look)  # before all else: what changes meanwhile is read once more
         report = Report()
         texts = await asyncio.to_thread(read_texts, self._folder, self._layers, report)
-        files = {Path(name).relative_to(self._folder).as_posix(): data for name, data in (*texts.rules, *texts.overrides)}
+        by_path = {Path(name): data for name, data in (*texts.rules, *texts.overrides)}
+        await asyncio.to_thread(_refuse_foreign, self._folder, by_path)
+        files = {path.relative_to(self._folder).as_posix(): data for path, data in by_path.items()}
         checkout = await self._git.checkout_of(self._folder, files, belongs=_is_read)
         log = checkout.log if checkout is not None else None
         if log != self._log:
@@ -171,6 +174,15 @@ class FolderSource:
             if await asyncio.to_thread(self._look) != self._seen:
                 yield
             await asyncio.sleep(MISSING_S)
+
+
+def _refuse_foreign(folder: Path, files: Iterable[Path]) -> None:
+    try:
+        why = foreign_among(folder, files)
+    except OSError as error:
+        raise RulesError(f"{folder}: changed while it was read: {error}") from error
+    if why is not None:
+        raise RulesError(f"the rules are not safe: {why}")
 
 
 def _is_read(path: str) -> bool:
