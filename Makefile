@@ -5,7 +5,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 # What unit tests start, and what the tests and drills of the lab start beside it.
 UNIT_PACKAGES := git openssh-client
 LAB_PACKAGES := $(UNIT_PACKAGES) docker.io mosquitto strace busybox-static e2fsprogs iproute2 procps openssl mount systemd \
-    prometheus-alertmanager chromium chromium-driver
+    prometheus prometheus-alertmanager chromium chromium-driver
 LAB_RIGHTS := the lab starts Docker daemons of its own
 
 .PHONY: help setup setup-dev setup-lab run drill test test-slow wheel bare check unit format

@@ -4,7 +4,7 @@ Where a verdict needs the world as it is at the moment of acting (is the contain
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -58,12 +58,18 @@ class Policy(BaseModel):
 _DEFAULT_LIMITS = ActionLimits()
 
 
+Cause = Literal["", "parameter_unknown", "volumes", "forbidden", "protected", "running", "observe", "over"]
+"""Of a verdict that is not to act. `over`: what the decision stood on has passed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What becomes of a decision. `wait`: not now, but it stays wanted."""
 
     kind: Literal["act", "observed", "refused", "wait"]
     reason: str = ""
+    cause: Cause = field(default="", compare=False)
+    """Why, from a closed list: a label of metrics."""
 
 
 ACT = Verdict("act")
@@ -93,12 +99,12 @@ def judge(
     if not told and spec.changes and policy.mode_of(spec.name) == "act":
         return Verdict("wait", "what it stands on is from before the start, and was not told anew yet")
     refusal = _refusal(spec, params, rule, policy, container)
-    if refusal:
-        return Verdict("refused", refusal)
+    if refusal is not None:
+        return refusal
     if not spec.changes:
         return ACT
     if policy.mode_of(spec.name) == "observe":
-        return Verdict("observed", "mode observe: it is said, not done")
+        return Verdict("observed", "mode observe: it is said, not done", "observe")
     if frozen:
         return Verdict("wait", "frozen: all actions are stopped")
     return ACT
@@ -109,18 +115,20 @@ def may_touch_running(spec: ActionSpec, rule: str, policy: Policy) -> bool:
     return spec.touches_running and rule in policy.touch_running
 
 
-def _refusal(spec: ActionSpec, params: Mapping[str, Any], rule: str, policy: Policy, container: Container | None) -> str:
+def _refusal(
+    spec: ActionSpec, params: Mapping[str, Any], rule: str, policy: Policy, container: Container | None
+) -> Verdict | None:
     missing = [name for name, param in spec.params.items() if param.required and params.get(name) in (None, "")]
     if missing:
-        return f"{', '.join(missing)} not known"
+        return Verdict("refused", f"{', '.join(missing)} not known", "parameter_unknown")
     if params.get("volumes") and not policy.volumes:
-        return "volumes are not removed unless the policy says so (policy.volumes)"
+        return Verdict("refused", "volumes are not removed unless the policy says so (policy.volumes)", "volumes")
     if policy.limits(spec.name).per_hour == 0:
-        return f"the policy allows no {spec.name} at all"
+        return Verdict("refused", f"the policy allows no {spec.name} at all", "forbidden")
     if container is None or not spec.changes or spec.name == "retry_now":
-        return ""
+        return None
     if container.protected:
-        return f"container {container.name or container.id[:12]} is protected"
+        return Verdict("refused", f"container {container.name or container.id[:12]} is protected", "protected")
     if container.status in LIVING and not may_touch_running(spec, rule, policy):
-        return f"container {container.name or container.id[:12]} is {container.status}"
-    return ""
+        return Verdict("refused", f"container {container.name or container.id[:12]} is {container.status}", "running")
+    return None

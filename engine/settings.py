@@ -23,6 +23,7 @@ from engine.facts import FactKinds
 from engine.guardrails import Mode, Policy
 
 _HOST_NAME = re.compile(r"[^\x00-\x1f+#/]{1,255}\Z")
+_MAX_PORT = 65_535
 
 
 class _Group(BaseModel):
@@ -209,6 +210,10 @@ class Settings(BaseSettings):
         ge=60,
         description="Seconds between two test alarms, 604800 for one a week; null: none but those of `dockwarden alarm-test`.",
     )
+    metrics_listen: str = Field(
+        default="127.0.0.1:9478",
+        description="host:port of /healthz, /readyz and /metrics; port 0: a free one; off: none. Nobody has to log in there.",
+    )
     log_format: Literal["auto", "text", "json"] = Field(default="auto", description="auto: text on a terminal, JSON elsewhere.")
 
     @field_validator("host")
@@ -218,6 +223,17 @@ class Settings(BaseSettings):
             msg = "the host's name stands in topics: 1 to 255 characters without / + # and control characters"
             raise ValueError(msg)
         return host
+
+    @field_validator("metrics_listen")
+    @classmethod
+    def _listen_is_an_address(cls, listen: str) -> str:
+        if listen == "off":
+            return listen
+        host, _, port = listen.rpartition(":")
+        if not host or not port.isdecimal() or int(port) > _MAX_PORT:
+            msg = f"`{listen}` is neither host:port, 127.0.0.1:9478 for example, nor off"
+            raise ValueError(msg)
+        return listen
 
     @model_validator(mode="after")
     def _actions_exist(self) -> Self:

@@ -276,6 +276,12 @@ class JournalWriter:
             if rows:
                 return rows[:limit]
 
+    async def oldest(self) -> OutboxRow | None:
+        """The oldest message that waits; takes nothing and wakes nobody."""
+        published = self._published()
+        found = None if self.hangs else await self._read(1 + len(published), 0)
+        return next((row for row in [*(found or ()), *self._in_memory()] if row.seq not in published), None)
+
     async def _read(self, limit: int, after: int) -> list[OutboxRow] | None:
         """Rows of the file; None when the disk does not answer."""
         future = self._thread.call(self._journal.outbox, limit, after=after)

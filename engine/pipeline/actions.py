@@ -22,6 +22,7 @@ from engine.messages.cloudevents import action_event
 from engine.pipeline.action_history import ActionHistory
 from engine.pipeline.intake import AttemptEnded, with_host
 from engine.pipeline.jobs import MAX_AWAY, MAX_WAITS, Job, backoff_s
+from engine.pipeline.measures import Measures
 from engine.pipeline.schedule import BLOCKED_RECHECK_S, Schedule
 from engine.pipeline.turn import Options, Turn
 from engine.ports.actions import Outcome
@@ -44,10 +45,19 @@ _OBSERVED_LOOK = 256
 class Actions:
     """Decisions about actions, as jobs."""
 
-    def __init__(self, *, options: Options, schedule: Schedule, history: ActionHistory, counters: Counter[str]) -> None:
+    def __init__(
+        self,
+        *,
+        options: Options,
+        schedule: Schedule,
+        history: ActionHistory,
+        counters: Counter[str],
+        measures: Measures | None = None,
+    ) -> None:
         self._options = options
         self._history = history
         self._counters = counters
+        self._measures = measures or Measures()
         self.schedule = schedule
         self._observed: dict[tuple[str, str], Job] = {}
         """What mode observe left undone, by key; the oldest first."""
@@ -153,6 +163,7 @@ class Actions:
         job = Job.of(decision)
         verdict = self._verdict(turn, job)
         if verdict.kind in ("refused", "observed"):
+            self._measures.verdicts[job.action, verdict.kind, verdict.cause] += 1
             self._history.record(job, verdict.kind, decision.at, verdict.reason)
             self._audit(turn, job, verdict.kind, verdict.reason, evidence=decision.evidence)
             log = _log.warning if verdict.kind == "refused" else _log.info
@@ -164,9 +175,11 @@ class Actions:
         if same is not None:
             # The same thing is under way for another reason: one job does it, and stays for as long as this reason holds too.
             same.join(job, turn.core.active)
+            self._measures.verdicts[job.action, "merged", ""] += 1
             turn.batch.put_retry(same.id, same.to_json())
             self._audit(turn, job, "merged", f"job {same.id} is at it already", evidence=decision.evidence)
             return
+        self._measures.verdicts[job.action, "scheduled", ""] += 1
         self._history.record(job, "scheduled", decision.at)
         self._audit(turn, job, "scheduled", verdict.reason, evidence=decision.evidence)
         turn.batch.put_retry(job.id, job.to_json())
@@ -206,7 +219,7 @@ class Actions:
         for job in self.schedule.due(turn.now):
             verdict = self._verdict_now(turn, job)
             if verdict.kind in ("refused", "observed"):
-                self._cancel(turn, job, verdict.reason)
+                self._cancel(turn, job, verdict)
                 continue
             wait_s = BLOCKED_RECHECK_S if verdict.kind == "wait" else self.schedule.wait_s(job, turn.monotonic)
             if wait_s > 0:
@@ -222,12 +235,14 @@ class Actions:
     def _verdict_now(self, turn: Turn, job: Job) -> Verdict:
         """The verdict on a job just before an attempt."""
         if not job.wanted(turn.core.active):
-            return Verdict("refused", "nobody wants it any more: what it was decided on is over")
+            return Verdict("refused", "nobody wants it any more: what it was decided on is over", "over")
         if not turn.can_act and ACTIONS[job.action].changes:
             return Verdict("wait", "the journal cannot be written: nothing is done that could be forgotten")
         return self._verdict(turn, job)
 
-    def _cancel(self, turn: Turn, job: Job, reason: str) -> None:
+    def _cancel(self, turn: Turn, job: Job, verdict: Verdict) -> None:
+        reason = verdict.reason
+        self._measures.verdicts[job.action, "cancelled", verdict.cause] += 1
         self.schedule.remove(job)
         self._history.record(job, "cancelled", turn.now, reason)
         self._audit(turn, job, "cancelled", reason)
@@ -261,6 +276,7 @@ class Actions:
         if job.action == RETRY_NOW and outcome.ok:
             due = self.run_now(turn, job.container or "", exclude=RETRY_NOW)
             outcome = Outcome(ok=True, detail=", ".join(sorted({one.action for one in due})) or "nothing was scheduled")
+        self._measures.attempt_ended(job.action, "ok" if outcome.ok else outcome.error_kind or "failed", ended.duration_ms / 1000)
         waited_before = job.away_since is not None
         over = self._count(turn, job, outcome)
         exhausted = over and not outcome.ok

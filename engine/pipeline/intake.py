@@ -118,7 +118,7 @@ class AlarmTest:
 class Question:
     """What somebody outside the loop wants to know. Who asks gives up after a while and cancels the answer."""
 
-    about: Literal["summary", "status", "why-not", "alerts"]
+    about: Literal["summary", "status", "metrics", "why-not", "alerts"]
     answer: "asyncio.Future[Any]" = field(compare=False)
     rule: str = ""
 
@@ -165,7 +165,9 @@ class Intake:
         """Where one source puts what it sees."""
         return SourceSink(source, self._host, self)
 
-    async def ask(self, about: Literal["summary", "status", "why-not", "alerts"], *, timeout_s: float, rule: str = "") -> Any:
+    async def ask(
+        self, about: Literal["summary", "status", "metrics", "why-not", "alerts"], *, timeout_s: float, rule: str = ""
+    ) -> Any:
         """Ask the loop something.
 
         Raises:

@@ -42,6 +42,7 @@ from engine.pipeline.intake import (
     RulesAccepted,
     StaleFacts,
 )
+from engine.pipeline.measures import Measures
 from engine.pipeline.normalize import Normalizer
 from engine.pipeline.operator import carry_out
 from engine.pipeline.report import MemoryLosses, Report, describe_core, describe_schedule, sources_of
@@ -117,12 +118,15 @@ class Loop:
         self.core = restore(ruleset, state.core, bounds=options.bounds)
         self._untold = Untold(item.fact for item in self.core.memory)
         self.counters: Counter[str] = Counter()
+        self.measures = Measures()
         self.last_fact_at: Micros = 0
         self._recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
         self._normalizer = Normalizer(self.counters)
         self.schedule = Schedule(options.policy)
         history = ActionHistory()
-        self.actions = Actions(options=options, schedule=self.schedule, history=history, counters=self.counters)
+        self.actions = Actions(
+            options=options, schedule=self.schedule, history=history, counters=self.counters, measures=self.measures
+        )
         self.alerts = Alerts(options=options, history=history)
         self._advanced = False
         self._starts_attempts = True
@@ -165,6 +169,7 @@ class Loop:
     async def turn(self, timeout_s: float | None) -> None:
         """One round: wait for entries no longer than the time-out, take them, commit what follows, let it out."""
         entries = await self._intake.take(MAX_ENTRIES_PER_TURN, timeout_s, most_facts=MAX_FACTS_PER_TURN)
+        self.measures.turns += 1
         turn = self._begin()
         if entries and isinstance(entries[0], ClockStepped):
             self._shift(turn, entries[0].step)
@@ -221,6 +226,7 @@ class Loop:
     def _receive(self, turn: Turn, entry: Entry) -> None:
         match entry:  # ClockStepped came before all others
             case FromSource():
+                self.measures.take_in(entry.source, entry.facts, turn.now)
                 self._take_told(turn, entry.facts)
                 turn.batch.cursors |= {} if entry.cursor is None else {entry.source: entry.cursor}
             case AttemptEnded():
@@ -236,6 +242,7 @@ class Loop:
             case AlarmTest():
                 publish_alarm_test(turn, entry, self._options)
             case JournalNote():
+                self.measures.rules.update(row.verdict for row in entry.audit if row.kind == "rules")
                 turn.batch.audit.extend(entry.audit)
                 turn.batch.memory.update(entry.memory)
             case Question():
@@ -247,6 +254,7 @@ class Loop:
         entries = self._put_down(turn)
         self.core = turn.core = restore(accepted.ruleset, entries, bounds=self._options.bounds)
         self._rules_version = turn.rules_version = accepted.version
+        self.measures.retain_rules(rule.id for rule in accepted.ruleset.rules)
         _log.info("rules_in_force", version=accepted.version, rules=len(accepted.ruleset.rules))
         if old.now:
             self._conclude(turn, turn.core.advance(max(turn.now, old.now)))
@@ -318,6 +326,7 @@ class Loop:
         turn.core.faults.clear()
         for decision in decisions:
             self.counters[f"decided_{decision.does}"] += 1
+            self.measures.decisions[decision.rule, decision.does] += 1
             self._recent.append(decision.to_json_dict())
             if isinstance(decision, AssertDecision | RetractDecision):
                 turn.batch.audit.append(_audit_of_fact(decision))
@@ -368,7 +377,7 @@ class Loop:
                 case "alerts":
                     question.answer.set_result(self.alerts.known(turn))
                 case _:
-                    question.answer.set_result(self._report(turn, in_full=question.about == "status"))
+                    question.answer.set_result(self._report(turn, in_full=question.about in ("status", "metrics")))
 
     def _report(self, turn: Turn, *, in_full: bool) -> Report:
         core = turn.core
@@ -390,6 +399,7 @@ class Loop:
             sources=sources_of(core),
             breakers_open=self.schedule.breakers_open(),
             details=details,
+            measures=self.measures,
         )
 
 

@@ -10,6 +10,7 @@ from engine.facts.host import Source
 from engine.facts.timestamps import SECOND, Micros, from_micros, rfc3339
 from engine.inference.alerts import AlertKey, AlertState
 from engine.inference.core import Core
+from engine.pipeline.measures import Measures
 from engine.pipeline.schedule import Schedule
 
 REPORT_EVERY: Micros = 10 * SECOND
@@ -30,6 +31,8 @@ class Report:
     sources: dict[str, Source] = field(default_factory=dict)
     breakers_open: list[str] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
+    measures: Measures = field(default_factory=Measures)
+    """The loop's own, which goes on counting."""
 
 
 def sources_of(core: Core) -> dict[str, Source]:

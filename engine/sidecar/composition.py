@@ -31,6 +31,7 @@ from connectors.host.runc import BlockedRuncs, KillRunc
 from connectors.host.sockets import SocketUsage
 from connectors.host.stacks import CollectStacks
 from connectors.host.usage import Running, UsageProbe
+from connectors.http.server import MonitoringServer
 from connectors.logs.factory import make_log_source
 from connectors.mounts.holders import MountScanner
 from connectors.mounts.inspect import InspectMounts, MountSweep
@@ -54,6 +55,7 @@ from engine.messages.topics import host_topic, reply_topic
 from engine.ports.actions import Action
 from engine.ports.broker import AlertRecords, CommandHandler, LinkState, Publisher, StatusSource
 from engine.ports.clock import Clock
+from engine.ports.http import Answerer
 from engine.ports.rules import Checkout
 from engine.ports.sources import FactSource
 from engine.settings import Settings
@@ -185,6 +187,14 @@ def compose(
         _book=book,
         _events=stream,
     )
+
+
+def monitoring_server(settings: Settings, answerers: Mapping[str, Answerer], clock: Clock) -> MonitoringServer | None:
+    """What answers monitoring systems; None where the settings want none."""
+    if settings.metrics_listen == "off":
+        return None
+    host, _, port = settings.metrics_listen.rpartition(":")
+    return MonitoringServer(host.strip("[]"), int(port), answerers, clock=clock)
 
 
 def _running(book: ContainerBook) -> Iterator[Running]:

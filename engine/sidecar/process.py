@@ -39,8 +39,9 @@ from engine.sidecar import retained_alerts
 from engine.sidecar.banner import modes, not_read
 from engine.sidecar.command_gate import MEMORY as COMMANDS_MEMORY
 from engine.sidecar.commands import Commands
-from engine.sidecar.composition import Broker, broker_of, compose
+from engine.sidecar.composition import Broker, broker_of, compose, monitoring_server
 from engine.sidecar.freeze import Freeze
+from engine.sidecar.monitoring import Monitoring
 from engine.sidecar.owners import foreign
 from engine.sidecar.retained_alerts import RetainedAlerts
 from engine.sidecar.rule_reload import Start, follow_rules, wanted_by
@@ -247,6 +248,10 @@ class Process:
         if self._broker.embedded is not None:
             start("own-broker", self._broker.watch(self._link))
         start("status", StatusSocket(self._settings.state / "status.sock", self._answer).run())
+        monitoring = Monitoring(sidecar, self._link, version=VERSION, outbox_rows=self._settings.outbox_rows)
+        server = monitoring_server(self._settings, monitoring.answerers(), self._clock)
+        if server is not None:
+            start("monitoring", server.run())
         start("announcements", announce(self._status, self._publisher, sidecar))
         start("stale", self._retract_stale())
         start("clock", watch_clock(self._clock, sidecar.intake, self._connectors.clock_stepped, boot=self._boot))
@@ -319,7 +324,7 @@ class Process:
             return max(0.05, (stop_by - self._clock.monotonic()) * part)
 
         names = [f"source:{source.name}" for source in self._connectors.sources]
-        names += ["rules", "stale", "clock", "announcements", "alarm-test"]
+        names += ["rules", "stale", "clock", "announcements", "monitoring", "alarm-test"]
         seconds = share(0.25)
         await asyncio.gather(*(tasks.stop(name, seconds) for name in names))
         sidecar.loop.stop_starting()

@@ -73,6 +73,7 @@ class Sidecar:
             "DOCKWARDEN_KERNEL_LOG": "off",
             "DOCKWARDEN_KUBELET_LOG": "off",
             "DOCKWARDEN_STATE": str(self.state),
+            "DOCKWARDEN_METRICS_LISTEN": "off",
             **(environment or {}),
         }
         self._command = [*prefix, str(PROGRAM), "run"]

@@ -1,0 +1,1 @@
+"""Answers monitoring systems over HTTP: health, readiness, metrics."""
