@@ -21,7 +21,7 @@ from tests.lab.waiting import until
 
 PROGRAM = Path(sys.executable).parent / "dockwarden"
 """Where set-up leaves it: beside the interpreter of the environment."""
-READY_S = 20.0
+READY_S = 40.0
 STOP_S = 15.0
 """A stop drains the outbox and waits for actions under way; after that it is a fault."""
 

@@ -137,7 +137,7 @@ class Subscriber:
         ]
 
     async def received(
-        self, topics: str, where: Predicate | None = None, *, within_s: float = 10.0, since: float = 0.0, what: str | None = None
+        self, topics: str, where: Predicate | None = None, *, within_s: float = 30.0, since: float = 0.0, what: str | None = None
     ) -> Received:
         """Await the first message on such topics that fits; one that has arrived already counts.
 
@@ -164,7 +164,7 @@ class Subscriber:
         key: str | None = None,
         host: str = "+",
         where: Predicate | None = None,
-        within_s: float = 10.0,
+        within_s: float = 30.0,
         since: float = 0.0,
     ) -> Received:
         """Await an alert of this rule in this status (`firing`, `resolved`), of this key where one is given.

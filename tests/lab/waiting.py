@@ -20,7 +20,7 @@ async def until(look: Callable[[], Awaitable[T | None]], *, what: str, within_s:
 async def until(look: Callable[[], T | None], *, what: str, within_s: float = ..., pause_s: float = ...) -> T: ...
 
 
-async def until(look: Callable[[], Any], *, what: str, within_s: float = 10.0, pause_s: float = PAUSE_S) -> Any:
+async def until(look: Callable[[], Any], *, what: str, within_s: float = 30.0, pause_s: float = PAUSE_S) -> Any:
     """Look again and again until something true is seen, and hand it back.
 
     Args:

@@ -24,7 +24,7 @@ class Watched:
         self.host = sidecar.host
 
     async def alert(
-        self, rule: str, status: str = "firing", *, where: Predicate | None = None, within_s: float = 15.0, since: float = 0.0
+        self, rule: str, status: str = "firing", *, where: Predicate | None = None, within_s: float = 30.0, since: float = 0.0
     ) -> dict[str, Any]:
         """Await an alert and return its data."""
         received = await self.subscriber.alert(rule, status, host=self.host, where=where, within_s=within_s, since=since)
@@ -38,7 +38,7 @@ class Watched:
         """All outcomes of attempts so far."""
         return [received.data for received in self.subscriber.all(f"dockwarden/{self.host}/action/{action}/#")]
 
-    async def outcome(self, action: str, *, within_s: float = 15.0, since: float = 0.0, **fields: Any) -> dict[str, Any]:
+    async def outcome(self, action: str, *, within_s: float = 30.0, since: float = 0.0, **fields: Any) -> dict[str, Any]:
         """Await an outcome of an attempt with these fields."""
 
         def fits(received: Received) -> bool:
@@ -55,7 +55,7 @@ class Watched:
         return [fact for fact in found if all(fact.get(name) == value for name, value in fields.items())]
 
     async def fact(
-        self, kind: str, more: Mapping[str, Any] | None = None, /, *, within_s: float = 15.0, **fields: Any
+        self, kind: str, more: Mapping[str, Any] | None = None, /, *, within_s: float = 30.0, **fields: Any
     ) -> dict[str, Any]:
         """Await a fact with these fields; the newest of them."""
         fields |= more or {}
