@@ -179,6 +179,7 @@ async def test_storm_row_is_repaired_when_none_is_left(stage: tuple[Scene, Stand
         await until(lambda: storm_is_over(engine), what="the storm", within_s=40)
         await fake_program.say("container-storm", "firing", TAGS[1])
         first, *others = await engine.containers()
+        await engine.docker("wait", first, *others)  # the last ones may have been seen before they ended
         await engine.docker("rm", *others)
         await asyncio.sleep(0.5)
         assert not playing.done()
